@@ -1,0 +1,88 @@
+"""The registry of lowerings: one small function an op, whose Python signature is the op's schema.
+
+Inputs are positional parameters (a list input, TensorFlow's `N * T`, is `*values`, or several as `context` sees them),
+attributes are keyword-only with TensorFlow's defaults: a SavedModel strips attributes at their default, so these defaults
+are model content. tests/lowering/test_op_defs.py holds every row against TensorFlow's own OpDefs.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from thaw.registry import Registry
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+IMPLIED = frozenset({"T", "N", "Tidx", "Tindices", "Tparams", "Tshape", "Tdim", "Tdims", "Tlen", "Tperm", "Tpaddings", "Tmultiples", "Taxis", "Tshift", "Tsegmentids", "Tnumsegments", "Tin", "Tout", "Targuments", "Tcond", "Index", "TI", "T1", "T2", "Tinput", "SrcT", "Tsplits", "Tlabels", "Tk", "Tbegin", "element_dtype_unused"})  # fmt: skip
+"""Attributes that TensorFlow infers from an input (`type_attr`, `number_attr`): a lowering may leave them out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering:
+    """A row of the table.
+
+    Attributes:
+        op: TensorFlow's op type.
+        function: computes the outputs: one value, or a tuple of values for an op with several outputs or a list output.
+        static: names of inputs that must be numpy when the function is called.
+        host: whether all inputs must be numpy and the outputs are (strings, tables, decoding).
+        context: whether the first parameter is the running `thaw.lowering.run.Context`.
+        stateful: whether the op must never be folded or deduplicated (random, variables, tables).
+        ignored: attributes that need no handling, on purpose.
+        inputs: names of the input parameters, in order.
+        attributes: names of the attributes that it handles.
+        variadic: whether it takes `*values`.
+        gradient: "yes"; "none" where TensorFlow has none either (integer, comparison, lookup ...).
+    """
+
+    op: str
+    function: Callable[..., Any]
+    static: frozenset[str]
+    host: bool
+    context: bool
+    stateful: bool
+    ignored: frozenset[str]
+    inputs: tuple[str, ...]
+    attributes: frozenset[str]
+    variadic: bool
+    gradient: str
+
+
+LOWERINGS: Registry[Lowering] = Registry("lowering")
+
+
+def lowering(
+    *ops: str,
+    static: tuple[str, ...] = (),
+    host: bool = False,
+    context: bool = False,
+    stateful: bool = False,
+    ignored: tuple[str, ...] = (),
+    gradient: str = "yes",
+) -> Callable[[F], F]:
+    """Registers the decorated function as the lowering of `ops`; see `Lowering` for the arguments."""
+
+    def register(function: F) -> F:
+        parameters = list(inspect.signature(function).parameters.values())[1 if context else 0 :]
+        positional = tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+        for op in ops:
+            LOWERINGS.add(
+                op,
+                Lowering(
+                    op=op,
+                    function=function,
+                    static=frozenset(static),
+                    host=host,
+                    context=context,
+                    stateful=stateful,
+                    ignored=frozenset(ignored),
+                    inputs=positional,
+                    attributes=frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY),
+                    variadic=any(p.kind is p.VAR_POSITIONAL for p in parameters),
+                    gradient=gradient,
+                ),
+            )
+        return function
+
+    return register

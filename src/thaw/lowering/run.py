@@ -1,0 +1,384 @@
+"""Runs a graph by the op table. `Plan` is prepared once a graph: pruned, ordered, attributes bound; `run` is the loop.
+
+Not here: what an op computes (the family files) and how graphs are rewritten (`thaw.graph`). A run reads and assigns
+variables through its `Context`, so that loops and branches can carry assignments instead of performing them.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from thaw.errors import (
+    GraphError,
+    LoweringError,
+    StaticInputError,
+    UnhandledAttributeError,
+    UnsupportedOpsError,
+)
+from thaw.graph.ir import FunctionName, Graph, Node, Tensor
+from thaw.lowering.registry import IMPLIED, LOWERINGS, Lowering
+from thaw.lowering.values import NotKnownError, Value, is_host, known, numpy_dtype
+
+PLACES = frozenset({"Placeholder", "_Arg", "PlaceholderWithDefault"})
+"""Ops that stand for an input of the graph."""
+
+
+class Resources:
+    """What outlives a run and is shared by all graphs of one artifact.
+
+    Attributes:
+        variables: by key (`shared_name`); Keras variables.
+        objects: tables and other host objects by key, made on first use.
+        library: functions of the metagraph by name.
+        files: small files of the artifact by relative name (vocabularies under "assets/").
+    """
+
+    def __init__(
+        self,
+        variables: Mapping[str, Any] | None = None,
+        library: Mapping[str, Graph] | None = None,
+        files: Mapping[str, bytes] | None = None,
+    ) -> None:
+        self.variables = dict(variables or {})
+        self.objects: dict[str, Any] = {}
+        self.library = dict(library or {})
+        self.files = dict(files or {})
+        self._plans: dict[tuple[int, str], tuple[Graph, Plan]] = {}
+
+    def plan(self, graph: Graph, compute_dtype: str) -> "Plan":
+        """The plan of `graph` under `compute_dtype`, made once."""
+        key = (id(graph), compute_dtype)
+        if key not in self._plans:  # the graph is kept beside its plan, so that its id stays its own
+            self._plans[key] = (graph, Plan(graph, self.library, compute_dtype))
+        return self._plans[key][1]
+
+
+class Context:
+    """One run: what a lowering declared with `context=True` may ask for.
+
+    Attributes:
+        resources: variables, tables, library, files.
+        training: whether the call is for training.
+        compute_dtype: what TensorFlow's float32 becomes under a mixed-precision policy.
+        node: the node that runs now, for messages and for keys.
+        writes: None where an assignment changes the variable at once; a dict (key -> value) where an enclosing loop or branch
+            carries assignments itself: then `read` answers from it first and `assign` only records.
+    """
+
+    def __init__(
+        self,
+        resources: Resources,
+        *,
+        training: bool = False,
+        compute_dtype: str = "float32",
+        seed_generator: Any = None,
+        writes: dict[str, Value] | None = None,
+        max_iterations: int | None = None,
+        assign: Callable[[str, Value], bool] | None = None,
+    ) -> None:
+        self.resources = resources
+        self.training = training
+        self.compute_dtype = compute_dtype
+        self.seed_generator = seed_generator
+        self.writes = writes
+        self.max_iterations = max_iterations
+        self.allowed = assign
+        self.node: Node = Node("", "")
+
+    def child(self, **changes: Any) -> "Context":
+        """A context like this one for the run of a body or branch, with `changes` to its constructor's arguments."""
+        arguments = {
+            "training": self.training,
+            "compute_dtype": self.compute_dtype,
+            "seed_generator": self.seed_generator,
+            "writes": self.writes,
+            "max_iterations": self.max_iterations,
+            "assign": self.allowed,
+        } | changes
+        return Context(self.resources, **arguments)
+
+    def graph(self, function: FunctionName | Graph) -> Graph:
+        """The graph of a function attribute.
+
+        Raises:
+            GraphError: the library has no function of that name.
+        """
+        if isinstance(function, Graph):
+            return function
+        try:
+            return self.resources.library[function.name]
+        except KeyError:
+            raise GraphError(
+                f"Node {self.node.name!r} ({self.node.op}) calls the function {function.name!r}, which the artifact does not define. "
+                "Expected it in the function library; the file is incomplete: get it again from its publisher."
+            ) from None
+
+    def call(
+        self, function: FunctionName | Graph, inputs: Sequence[Value], context: "Context | None" = None
+    ) -> list[Value]:
+        """Runs a function of the library (or a graph) on `inputs` in this context (or in `context`)."""
+        graph = self.graph(function)
+        return self.resources.plan(graph, self.compute_dtype).run(context or self.child(), inputs)
+
+    def read(self, key: str) -> Value:
+        """The value of the variable of that key, in the compute dtype where a mixed-precision policy says so."""
+        if self.writes is not None and key in self.writes:
+            return self.writes[key]
+        return keras.ops.convert_to_tensor(self.variable(key))
+
+    def variable(self, key: str) -> Any:
+        """The Keras variable of that key.
+
+        Raises:
+            GraphError: the artifact has none.
+        """
+        try:
+            return self.resources.variables[key]
+        except KeyError:
+            raise GraphError(
+                f"Node {self.node.name!r} ({self.node.op}) refers to the variable {key!r}, which the artifact does not hold. "
+                "Expected it among the saved variables; the file is incomplete: get it again from its publisher."
+            ) from None
+
+    def assign(self, key: str, value: Value) -> None:
+        """Gives the variable of that key a new value, unless the layer that owns it does not train now."""
+        if self.allowed is not None and not self.allowed(key, value):
+            return
+        if self.writes is not None:
+            self.writes[key] = value
+        else:
+            self.variable(key).assign(value)
+
+    def next_seed(self) -> Value:
+        """A fresh seed for one random op: what `keras.random` functions take as `seed=`."""
+        if self.seed_generator is None:
+            self.seed_generator = keras.random.SeedGenerator()
+        return self.seed_generator.next() if hasattr(self.seed_generator, "next") else self.seed_generator
+
+
+class Step:
+    """One node, ready to run."""
+
+    __slots__ = ("attributes", "free", "inputs", "lowering", "node", "outputs", "static")
+
+    def __init__(
+        self, node: Node, lowering: Lowering, attributes: dict[str, Any], inputs: list[int], outputs: int
+    ) -> None:
+        self.node = node
+        self.lowering = lowering
+        self.attributes = attributes
+        self.inputs = inputs
+        self.outputs = outputs  # the first slot of its outputs
+        self.static = [(i, name) for i, name in enumerate(lowering.inputs) if lowering.host or name in lowering.static]
+        self.free: list[int] = []
+
+
+def callee(node: Node, library: Mapping[str, Graph]) -> FunctionName | Graph | None:
+    """The function that `node` calls unconditionally, if it is a call: by its `f`, or by an op named like a function."""
+    if node.op in {"PartitionedCall", "StatefulPartitionedCall"}:
+        f = node.attrs["f"]
+        assert isinstance(f, (FunctionName, Graph))
+        return f
+    return FunctionName(node.op) if node.op in library and node.op not in LOWERINGS else None
+
+
+def bind(node: Node, lowering: Lowering, compute_dtype: str) -> dict[str, Any]:
+    """The attributes of `node` that its lowering handles.
+
+    Raises:
+        UnhandledAttributeError: one is neither handled, nor implied by an input, nor ignored on purpose.
+    """
+    bound: dict[str, Any] = {}
+    for name, value in node.attrs.items():
+        if name in lowering.attributes:
+            bound[name] = compute_dtype if isinstance(value, str) and value == "float32" else value
+        elif not (name.startswith("_") or name in IMPLIED or name in lowering.ignored):
+            raise UnhandledAttributeError(node.op, node.name, name, value, lowering.attributes)
+    return bound
+
+
+def order(graph: Graph, wanted: Iterable[Tensor] | None = None) -> list[Node]:
+    """The nodes that the outputs (or `wanted`) and the updates need, each after what it depends on.
+
+    Data edges decide what is needed; a control edge only orders nodes that are needed anyway. Supplied tensors cut the walk.
+
+    Raises:
+        GraphError: an input names a node that is not there, or nodes depend on one another in a circle.
+    """
+    nodes, supplied = graph.nodes, set(graph.inputs)
+    seeds = [t.node for t in (graph.outputs if wanted is None else wanted) if t not in supplied] + list(graph.updates)
+    needed: dict[str, None] = {}
+    stack = seeds[::-1]
+    while stack:
+        name = stack.pop()
+        if name in needed:
+            continue
+        if name not in nodes:
+            raise GraphError(
+                f"Graph {graph.name!r} refers to the node {name!r}, which it does not contain. "
+                "Expected every input to be there; the file is incomplete or damaged: get it again."
+            )
+        needed[name] = None
+        stack.extend(t.node for t in reversed(nodes[name].inputs) if t not in supplied)
+    # Depth-first over needed nodes; iterative, since real graphs are deeper than Python's stack.
+    result: list[Node] = []
+    state: dict[str, int] = {}  # 1: open, 2: done
+    for seed in needed:
+        work = [(seed, False)]
+        while work:
+            name, leave = work.pop()
+            if leave:
+                state[name] = 2
+                result.append(nodes[name])
+                continue
+            if state.get(name):
+                if state[name] == 1:
+                    raise GraphError(
+                        f"Graph {graph.name!r} has a circle through the node {name!r} outside of any loop. "
+                        "Expected an acyclic graph; the file is damaged, or its loop frames are: get it again."
+                    )
+                continue
+            state[name] = 1
+            work.append((name, True))
+            before = [t.node for t in nodes[name].inputs if t not in supplied]
+            before += [c for c in nodes[name].control if c in needed]
+            work.extend((b, False) for b in reversed(before) if state.get(b) != 2)
+    return result
+
+
+def missing_ops(graphs: Iterable[Graph], library: Mapping[str, Graph]) -> list[tuple[str, int, str]]:
+    """The ops without a lowering among what `graphs` need, called functions included: (op, count, one node's name)."""
+    found: dict[str, tuple[int, str]] = {}
+    seen: set[int] = set()
+    stack = list(graphs)
+    while stack:
+        graph = stack.pop()
+        if id(graph) in seen:
+            continue
+        seen.add(id(graph))
+        for node in order(graph):
+            for value in node.attrs.values():
+                for part in value if isinstance(value, tuple) else (value,):
+                    if isinstance(part, Graph):
+                        stack.append(part)
+                    elif isinstance(part, FunctionName) and part.name in library:
+                        stack.append(library[part.name])
+            if node.op in LOWERINGS or node.op in PLACES or node.op == "Const":
+                continue
+            if node.op in library:
+                stack.append(library[node.op])
+            else:
+                count, name = found.get(node.op, (0, node.name))
+                found[node.op] = (count + 1, name)
+    return [(op, count, name) for op, (count, name) in sorted(found.items())]
+
+
+class Plan:
+    """A graph made ready: which lowering runs when, on which slots.
+
+    Raises:
+        UnsupportedOpsError: ops without a lowering, all of them.
+        UnhandledAttributeError: an attribute that its lowering does not know.
+    """
+
+    def __init__(self, graph: Graph, library: Mapping[str, Graph], compute_dtype: str = "float32") -> None:
+        missing = missing_ops([graph], library)
+        if missing:
+            raise UnsupportedOpsError(missing)
+        self.graph = graph
+        self.constants: list[tuple[int, np.ndarray]] = []
+        self.steps: list[Step] = []
+        slots: dict[Tensor, int] = {}
+
+        def slot(tensor: Tensor) -> int:
+            return slots.setdefault(tensor, len(slots))
+
+        self.inputs = [slot(t) for t in graph.inputs]
+        for node in order(graph):
+            if node.op == "Const":
+                value = node.attrs["value"]
+                assert isinstance(value, np.ndarray)
+                if compute_dtype != "float32" and value.dtype == np.float32:
+                    value = value.astype(numpy_dtype(compute_dtype))
+                self.constants.append((slot(Tensor(node.name)), value))
+            elif node.op in PLACES and not node.inputs:
+                slot(Tensor(node.name))  # supplied, or unused: N16
+            else:
+                self._add(node, library, compute_dtype, slot)
+        self.outputs = [slot(t) for t in graph.outputs]
+        self.size = len(slots)
+        self.names = {number: tensor for tensor, number in slots.items()}
+        self._plan_frees()
+
+    def _add(self, node: Node, library: Mapping[str, Graph], compute_dtype: str, slot: Callable[[Tensor], int]) -> None:
+        called = callee(node, library)
+        lowering = LOWERINGS["PartitionedCall" if called is not None else node.op]
+        attributes = {"f": called} if called is not None else bind(node, lowering, compute_dtype)
+        inputs = [slot(t) for t in node.inputs]
+        self.steps.append(Step(node, lowering, attributes, inputs, -1))
+
+    def _plan_frees(self) -> None:
+        """Says after which step each slot is not needed any more, so that memory is held no longer than it must."""
+        by_node: dict[str, list[tuple[int, int]]] = {}
+        for number, tensor in self.names.items():
+            by_node.setdefault(tensor.node, []).append((tensor.output, number))
+        self.targets = [by_node.get(step.node.name, []) for step in self.steps]
+        supplied = set(self.inputs)
+        self.targets = [[(i, n) for i, n in targets if n not in supplied] for targets in self.targets]
+        kept = set(self.outputs)
+        seen: set[int] = set(kept)
+        for step, targets in zip(reversed(self.steps), reversed(self.targets), strict=True):
+            for number in [*step.inputs, *(n for _, n in targets)]:
+                if number not in seen:
+                    seen.add(number)
+                    step.free.append(number)
+
+    def run(self, context: Context, inputs: Sequence[Value]) -> list[Value]:
+        """Computes the outputs for `inputs` (in the order of `graph.inputs`).
+
+        Raises:
+            StaticInputError: an input that must be known while tracing is not.
+            LoweringError: a lowering failed; says on which node, with which shapes.
+        """
+        if len(inputs) != len(self.inputs):
+            raise GraphError(
+                f"Graph {self.graph.name!r} takes {len(self.inputs)} tensors; it was called with {len(inputs)}. "
+                "Expected one value for each input; this is a fault of the file, or of thaw: please report it."
+            )
+        values: list[Value] = [None] * self.size
+        for number, value in zip(self.inputs, inputs, strict=True):
+            values[number] = value
+        for number, value in self.constants:
+            values[number] = value
+        for step, targets in zip(self.steps, self.targets, strict=True):
+            result = self._apply(step, context, [values[i] for i in step.inputs])
+            if isinstance(result, (tuple, list)):
+                for index, number in targets:
+                    values[number] = result[index]
+            else:
+                for _, number in targets:
+                    values[number] = result
+            for number in step.free:
+                values[number] = None
+        return [values[number] for number in self.outputs]
+
+    def _apply(self, step: Step, context: Context, arguments: list[Value]) -> Value:
+        lowering = step.lowering
+        context.node = step.node
+        try:
+            if lowering.host and lowering.variadic:
+                arguments = [known(a, f"input {i}") for i, a in enumerate(arguments)]
+            for i, name in step.static:
+                if i < len(arguments) and not is_host(arguments[i]):
+                    arguments[i] = known(arguments[i], name)
+            if lowering.context:
+                return lowering.function(context, *arguments, **step.attributes)
+            return lowering.function(*arguments, **step.attributes)
+        except NotKnownError as error:
+            raise StaticInputError(step.node.op, step.node.name, error.argument) from error
+        except (GraphError, LoweringError):
+            raise
+        except Exception as error:
+            raise LoweringError(step.node.op, step.node.name, arguments, step.attributes, error) from error

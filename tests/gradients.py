@@ -1,0 +1,72 @@
+"""Vector-Jacobian products on whichever backend runs, for tests that replay TensorFlow's gradients."""
+
+import keras
+import numpy as np
+
+
+def vjp(function, inputs, cotangents):
+    """Outputs of `function(*inputs)` and, for the float ones weighted by `cotangents`, the gradient of each input.
+
+    `inputs` are numpy arrays; integer ones get None. `cotangents` are numpy arrays or None, one an output.
+    Returns (outputs, gradients) as lists of numpy arrays or None (None too where the backend says "not connected").
+    """
+    inputs = [np.asarray(x) for x in inputs]
+    floating = [i for i, x in enumerate(inputs) if np.issubdtype(x.dtype, np.floating) or x.dtype.name == "bfloat16"]
+
+    def scalar(outputs):
+        outputs = [outputs] if not isinstance(outputs, (list, tuple)) else outputs
+        terms = [
+            keras.ops.sum(o * keras.ops.cast(c, o.dtype))
+            for o, c in zip(outputs, cotangents, strict=True)
+            if c is not None
+        ]
+        return sum(terms[1:], terms[0])
+
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        def of_floats(*values):
+            full = [keras.ops.convert_to_tensor(x) for x in inputs]
+            for i, v in zip(floating, values, strict=True):
+                full[i] = v
+            outputs = function(*full)
+            return scalar(outputs), outputs
+
+        grads, outputs = jax.grad(of_floats, argnums=tuple(range(len(floating))), has_aux=True)(*[
+            keras.ops.convert_to_tensor(inputs[i]) for i in floating
+        ])
+    elif backend == "torch":
+        import torch
+
+        tensors = [keras.ops.convert_to_tensor(x) for x in inputs]
+        for i in floating:
+            tensors[i] = tensors[i].detach().clone().requires_grad_()
+        outputs = function(*tensors)
+        total = scalar(outputs)
+        grads = (
+            torch.autograd.grad(total, [tensors[i] for i in floating], allow_unused=True)
+            if total.requires_grad
+            else [None] * len(floating)
+        )
+    else:
+        import tensorflow as tf
+
+        tensors = [keras.ops.convert_to_tensor(x) for x in inputs]
+        with tf.GradientTape() as tape:
+            for i in floating:
+                tape.watch(tensors[i])
+            outputs = function(*tensors)
+            total = scalar(outputs)
+        grads = tape.gradient(total, [tensors[i] for i in floating])
+    result = [None] * len(inputs)
+    for i, g in zip(floating, grads, strict=True):
+        result[i] = (
+            None
+            if g is None
+            else np.asarray(
+                keras.ops.convert_to_numpy(g if not hasattr(g, "values") else keras.ops.convert_to_tensor(g))
+            )
+        )
+    outputs = [outputs] if not isinstance(outputs, (list, tuple)) else list(outputs)
+    return [o if isinstance(o, np.ndarray) else keras.ops.convert_to_numpy(o) for o in outputs], result
