@@ -1,0 +1,109 @@
+# Every command of the project. Each makes what it needs in .venv first, and only once: the stamps in .venv are
+# redone when pyproject.toml or this file changes.
+#
+#   make demo     fine-tune the embedded sample on JAX and write demo-output/
+#   make test     the suite on JAX, PyTorch and TensorFlow, one after the other (BACKEND=jax: on that one alone)
+#   make check    ruff format --check, ruff, mypy --strict
+#   make all      check, then test
+#   make setup    .venv with the development tools and the pre-commit hook
+#   make docs     the generated pages of docs/ and the tree in ARCHITECTURE.md
+#   make golden   record TensorFlow's answers anew in tests/golden (needs TensorFlow)
+#   make bench    the side-by-side measurements of benchmarks/ (needs TensorFlow)
+#   make corpus   every model of the corpus against what TensorFlow recorded for it
+#   make fuzz     the readers on damaged input, longer than the suite does
+#   make size     lines per file
+
+PYTHON   ?= python3
+BACKENDS := jax torch tensorflow
+BACKEND  ?= $(BACKENDS)
+PYTEST   ?=
+
+VENV := .venv
+BIN  := $(VENV)/bin
+PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# An unpinned torch pulls several GB of CUDA packages on Linux; nothing here needs them. tensorflow-cpu likewise.
+TORCH      := torch==2.13.0
+TENSORFLOW := tensorflow-cpu>=2.18
+
+# Two threads of a library would only wait for each other in tests of this size; TensorFlow's banner hides real output.
+export OMP_NUM_THREADS      ?= 1
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: all demo test check setup docs golden bench corpus fuzz size clean
+.DEFAULT_GOAL := all
+
+all: check test
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "thaw needs Python 3.11 or newer, but '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# What a user installs, with JAX: enough for the demo.
+$(VENV)/.user: pyproject.toml Makefile | $(BIN)/python
+	$(PIP) install -e '.[jax,finetune]' 'scikit-learn>=1.4'
+	@touch $@
+
+# The development tools of pyproject.toml's dependency group, for which older pips need an upgrade.
+$(VENV)/.dev: $(VENV)/.user
+	$(PIP) install --upgrade 'pip>=25.1'
+	$(PIP) install --group dev
+	@touch $@
+
+$(VENV)/.torch: $(VENV)/.dev
+	$(PIP) install '$(TORCH)'
+	@touch $@
+
+$(VENV)/.tensorflow: $(VENV)/.dev
+	$(PIP) install '$(TENSORFLOW)'
+	@touch $@
+
+$(VENV)/.jax: $(VENV)/.dev
+	@touch $@
+
+# TensorFlow's side of comparisons: the peers that recorded the goldens and that the benchmarks run against.
+$(VENV)/.peers: $(VENV)/.tensorflow $(VENV)/.torch
+	$(PIP) install tf_keras tensorflow_hub
+	@touch $@
+
+setup: $(VENV)/.dev
+	@if git rev-parse --git-dir >/dev/null 2>&1; then $(BIN)/pre-commit install; fi
+
+demo: $(VENV)/.user
+	KERAS_BACKEND=jax $(BIN)/python tools/demo.py --output demo-output
+
+# Every backend runs, also after one failed; the result is failure if any failed.
+test: $(BACKEND:%=$(VENV)/.%)
+	@failed=; for backend in $(BACKEND); do \
+	  echo "== the suite on $$backend =="; \
+	  KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q $(PYTEST) || failed="$$failed $$backend"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "failed on:$$failed" >&2; exit 1; fi; echo "passed on: $(BACKEND)"
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+docs: $(VENV)/.user
+	$(BIN)/python tools/make_architecture_tree.py
+	KERAS_BACKEND=jax $(BIN)/python tools/make_docs.py
+
+golden: $(VENV)/.peers
+	KERAS_BACKEND=tensorflow $(BIN)/python tools/make_golden.py
+
+bench: $(VENV)/.peers
+	$(BIN)/python benchmarks/run.py
+
+corpus: $(VENV)/.user
+	KERAS_BACKEND=jax $(BIN)/python tools/corpus.py
+
+fuzz: $(VENV)/.dev
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -q tests/formats tests/handles --hypothesis-profile=fuzz
+
+size:
+	@git ls-files 'src/*.py' | xargs wc -l | sort -n
+
+clean:
+	rm -rf $(VENV) demo-output build dist
