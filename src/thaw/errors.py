@@ -15,7 +15,10 @@ A message is one sentence of what happened (with the values), one of what was ex
     │   └── CacheError                 the cache folder cannot be used
     ├── FormatError                    what lies there cannot be read
     │   ├── UnknownFormatError
-    │   └── CorruptFileError
+    │   ├── CorruptFileError
+    │   ├── NoModelConfigError         a Keras file of weights alone
+    │   ├── ConfigNotNativeError       a Keras config that Keras 3's own layers cannot rebuild
+    │   └── WeightsMismatchError       the weights in a Keras file do not fit its layers
     ├── GraphError                     the graph read is not one that can run
     │   ├── UnsupportedOpsError
     │   ├── UnhandledAttributeError
@@ -24,12 +27,18 @@ A message is one sentence of what happened (with the values), one of what was ex
     │   └── LoweringError
     ├── InputError                     a call's inputs do not fit the signature
     ├── SelectionError                 a name, index or pattern picks nothing
+    │   ├── NothingSelectedError
+    │   ├── NotInModelError
+    │   └── NothingCanTrainError
     ├── TrainabilityError              the optimizer or model cannot obey a change of flags
+    │   ├── OptimizerRefusedError
+    │   ├── KerasDriftError
+    │   └── ChoiceMismatchError
     └── DataError                      the data for fine-tuning cannot be used
 """
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 
 def nearest(name: str, choices: Iterable[str], most: int = 8) -> list[str]:
@@ -231,3 +240,141 @@ class LoweringError(GraphError):
             "Expected inputs that fit the published graph; check the shapes and dtypes of what you feed "
             "(`thaw inspect` prints the signature)."
         )
+
+
+class NothingSelectedError(SelectionError):
+    """One part of a selection matches no layer and no variable."""
+
+    def __init__(self, item: object, model: str, names: Iterable[str]) -> None:
+        close = nearest(item, names) if isinstance(item, str) else list(names)
+        super().__init__(
+            f"{item!r} matches no layer and no variable of {model!r}. Expected a name, glob, re.compile pattern, layer, "
+            f"variable, index, slice, layer class or predicate that picks at least one. Nearest names: {listed(close)}. "
+            "thaw.select(model) lists all that can be picked."
+        )
+
+
+class NotInModelError(SelectionError):
+    """A layer or variable was given that the model does not hold."""
+
+    def __init__(self, kind: str, name: str, model: str) -> None:
+        super().__init__(
+            f"The {kind} {name!r} is not part of {model!r}. Expected an object that the model itself holds (compared by "
+            "identity: a clone or a reloaded copy is another object). Take it from the model, or give its name."
+        )
+
+
+class NothingCanTrainError(SelectionError):
+    """What was selected exists, but holds no variable that could ever train."""
+
+    def __init__(self, item: object, model: str, matched: Iterable[str]) -> None:
+        super().__init__(
+            f"{item!r} matches {listed(matched)} in {model!r}, which hold no variable that could train. Expected at least "
+            "one floating-point weight that is neither a statistic nor a random state; a layer that is not built yet "
+            "has none: build the model first. Variables that the model's maker left out can be named one by one by "
+            "their full path, or all with unfreeze(..., left_out=True)."
+        )
+
+
+class OptimizerRefusedError(TrainabilityError):
+    """An optimizer keeps state that cannot be carried over to another set of variables."""
+
+    def __init__(self, optimizer: str, reason: str) -> None:
+        super().__init__(
+            f"The optimizer {optimizer} cannot follow a change of what trains: {reason}. Expected state in lists of one "
+            "variable per trained variable, or in single variables. Nothing was changed: set the flags before the first "
+            "fit, or compile with a new optimizer after changing them."
+        )
+
+
+class KerasDriftError(TrainabilityError):
+    """Keras has changed where thaw hooks into it."""
+
+    def __init__(self, version: str, backend: str, missing: Iterable[str], tested: Iterable[str]) -> None:
+        super().__init__(
+            f"Keras {version} on {backend} lacks what live flags lean on: {listed(missing)}. Expected them as in Keras "
+            f"{', '.join(tested)}. The model was not touched: install one of these versions, or compile with a new "
+            "optimizer after each change of flags."
+        )
+
+
+class ChoiceMismatchError(TrainabilityError):
+    """A stored choice of what trains does not fit the model that it is put back on."""
+
+    def __init__(self, model: str, missing: Iterable[str], names: Iterable[str]) -> None:
+        lacking = list(missing)
+        close = nearest(lacking[0], names) if lacking else list(names)
+        super().__init__(
+            f"The stored choice names variables that {model!r} lacks: {listed(lacking)}. Expected the model that it was "
+            f"taken from, or one of the same architecture. Nearest names here: {listed(close)}. Nothing was changed."
+        )
+
+
+class NoModelConfigError(FormatError):
+    """A Keras file holds weights but no description of the layers."""
+
+    def __init__(self, path: object, layers: Sequence[str]) -> None:
+        super().__init__(
+            f"{str(path)!r} holds weights only, of {len(layers)} layers ({listed(layers)}), and no model config. "
+            "Expected a file written by `model.save(...)`. Build the architecture in code and pass it: "
+            "`read_keras_file(path, into=model)`."
+        )
+        self.layers = tuple(layers)
+
+
+class ConfigNotNativeError(FormatError):
+    """A Keras config names classes, code, calls or arguments that Keras 3's own layers do not have."""
+
+    def __init__(
+        self,
+        where: object,
+        *,
+        unknown: Mapping[str, Sequence[str]] | None = None,
+        code: Sequence[str] = (),
+        calls: Mapping[str, Sequence[str]] | None = None,
+        arguments: Sequence[str] = (),
+        reason: str = "",
+    ) -> None:
+        lines = [f"The Keras config of {str(where)!r} cannot be rebuilt from Keras 3's own layers."]
+        if reason:
+            lines.append(f"  {reason}")
+        lines += [f"  unknown class or function {name!r}, in {listed(at)}" for name, at in (unknown or {}).items()]
+        lines += [f"  Python code, which is never run: {item}" for item in code]
+        lines += [f"  TensorFlow call {name!r} without a translation, in {listed(at)}" for name, at in (calls or {}).items()]
+        lines += [f"  argument without a meaning in Keras 3: {item}" for item in arguments]
+        if unknown:
+            hint = ", ".join(f"{name!r}: ..." for name in unknown)
+            lines.append(f"Pass the classes and functions yourself: `custom_objects={{{hint}}}`.")
+        if code:
+            lines.append("Pass a function or layer of your own under the layer's name: `custom_objects={'<layer name>': f}`.")
+        lines.append("A SavedModel opens by its graph instead, with `thaw.KerasLayer(path)`.")
+        super().__init__("\n".join(lines))
+        self.unknown = {name: tuple(at) for name, at in (unknown or {}).items()}
+        self.code = tuple(code)
+        self.calls = {name: tuple(at) for name, at in (calls or {}).items()}
+        self.arguments = tuple(arguments)
+
+
+class WeightsMismatchError(FormatError):
+    """The weights stored for a layer are not those that the layer has."""
+
+    def __init__(self, where: object, problems: Sequence[str]) -> None:
+        rows = "".join(f"\n  {problem}" for problem in problems[:12])
+        rest = f"\n  and {len(problems) - 12} more" if len(problems) > 12 else ""
+        super().__init__(
+            f"The weights in {str(where)!r} do not fit the model:{rows}{rest}\n"
+            "Expected every layer's weights, with the shapes that its config gives. Compare the file with the model "
+            "it was saved from, or pass the right classes with `custom_objects=`."
+        )
+        self.problems = tuple(problems)
+
+
+class CorruptFileError(FormatError):
+    """A file is damaged, or declares what it cannot hold or must not ask for."""
+
+    def __init__(self, path: object, problem: str) -> None:
+        super().__init__(
+            f"{str(path)!r} cannot be read: {problem}. Expected a whole file, as its writer left it. "
+            "Fetch or export it again, and compare its size or sha256 with the source."
+        )
+        self.problem = problem
