@@ -26,21 +26,27 @@ BLOCKED_PACKAGES = () if BACKEND == "tensorflow" else ("tensorflow", "tf_keras",
 
 
 class BlockedImports(importlib.abc.MetaPathFinder):
-    """Answers for the blocked packages that they are not installed."""
+    """Stands in front of `finder` and hides the blocked packages: they are as if not installed, also for `find_spec`."""
+
+    def __init__(self, finder: Any) -> None:
+        self.finder = finder
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname.partition(".")[0] in BLOCKED_PACKAGES:
-            raise ModuleNotFoundError(f"{fullname} is blocked in the {BACKEND} run of the tests", name=fullname)
-        return None
+            return None
+        return self.finder.find_spec(fullname, path, target)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.finder, name)
 
 
 if BLOCKED_PACKAGES:
     loaded = sorted(name for name in BLOCKED_PACKAGES if name in sys.modules)
     if loaded:
         raise RuntimeError(f"{loaded} were imported before the tests of the {BACKEND} backend began")
-    sys.meta_path.insert(0, BlockedImports())
+    sys.meta_path[:] = [BlockedImports(finder) for finder in sys.meta_path]
 
 _real_connect = socket.socket.connect
 _real_getaddrinfo = socket.getaddrinfo
