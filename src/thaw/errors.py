@@ -14,8 +14,12 @@ A message is one sentence of what happened (with the values), one of what was ex
     │   ├── UnsafeArchiveError         an archive that would write elsewhere, or without end
     │   └── CacheError                 the cache folder cannot be used
     ├── FormatError                    what lies there cannot be read
-    │   ├── UnknownFormatError
+    │   ├── UnknownFormatError         no reader knows these files
     │   ├── CorruptFileError
+    │   ├── MissingFileError           a file that the artifact needs is not there
+    │   ├── UnsafePathError            a file name that leaves the artifact's folder
+    │   ├── UnsupportedModuleError     a format version, feature or collection that is not known
+    │   ├── NoSignatureError           a module that offers nothing to call
     │   ├── NoModelConfigError         a Keras file of weights alone
     │   ├── ConfigNotNativeError       a Keras config that Keras 3's own layers cannot rebuild
     │   └── WeightsMismatchError       the weights in a Keras file do not fit its layers
@@ -27,6 +31,7 @@ A message is one sentence of what happened (with the values), one of what was ex
     │   └── LoweringError
     ├── InputError                     a call's inputs do not fit the signature
     ├── SelectionError                 a name, index or pattern picks nothing
+    │   └── UnknownLayerError
     │   ├── NothingSelectedError
     │   ├── NotInModelError
     │   └── NothingCanTrainError
@@ -34,6 +39,8 @@ A message is one sentence of what happened (with the values), one of what was ex
     │   ├── OptimizerRefusedError
     │   ├── KerasDriftError
     │   └── ChoiceMismatchError
+    ├── HubArgumentError               the arguments of KerasLayer contradict the artifact
+    ├── WeightsMissingError            a layer was made from a config and its weights never loaded
     └── DataError                      the data for fine-tuning cannot be used
 """
 
@@ -378,3 +385,86 @@ class CorruptFileError(FormatError):
             "Fetch or export it again, and compare its size or sha256 with the source."
         )
         self.problem = problem
+
+
+class UnknownFormatError(FormatError):
+    """The files are of no format that can be read."""
+
+    def __init__(self, origin: object, looked: Iterable[str], found: Iterable[str]) -> None:
+        rows = "".join(f"\n  {line}" for line in looked)
+        super().__init__(
+            f"{str(origin)!r} is of no known format: it holds {listed(found)}. Expected one of:{rows}\n"
+            "Give the folder in which saved_model.pb lies (not the one above or below it), or the model file itself."
+        )
+
+
+class MissingFileError(FormatError):
+    """A file that the artifact refers to does not exist."""
+
+    def __init__(self, origin: object, name: str, need: str = "") -> None:
+        what = f" ({need})" if need else ""
+        super().__init__(
+            f"{str(origin)!r} lacks the file {name!r}{what}. Expected it beside the others, as its publisher laid it out. "
+            "The artifact is incomplete: fetch or copy the whole folder again."
+        )
+
+
+class UnsafePathError(FormatError):
+    """A file name inside an artifact points out of its folder."""
+
+    def __init__(self, name: str, target: str = "") -> None:
+        where = f" (a link to {target!r})" if target else ""
+        super().__init__(
+            f"The artifact names the file {name!r}{where}, which leaves its folder. Expected a relative name inside it. "
+            "Do not trust this artifact; if it is your own, replace links by the files and save it again."
+        )
+
+
+class UnsupportedModuleError(FormatError):
+    """An artifact asks for what this reader does not know, so that reading on could give wrong answers."""
+
+    def __init__(self, origin: object, what: str, names: Iterable[object], known: Iterable[object]) -> None:
+        super().__init__(
+            f"{str(origin)!r} uses {what} that thaw does not know: {listed(names)}. Expected only: {listed(known, most=40)}. "
+            "Export it again without them, or look for another version of this model."
+        )
+
+
+class NoSignatureError(FormatError):
+    """A module or SavedModel has neither a signature nor a callable."""
+
+    def __init__(self, origin: object, tags: Iterable[str]) -> None:
+        super().__init__(
+            f"{str(origin)!r} has nothing that could be called under the tags {sorted(tags)}: no signature, no function. "
+            "Expected at least one. Export it again with a signature (for a SavedModel, "
+            "`tf.saved_model.save(model, folder, signatures=...)`)."
+        )
+
+
+class UnknownLayerError(SelectionError):
+    """A name or index picks no inner layer, or several."""
+
+    def __init__(self, wanted: str, choices: Sequence[str], owner: str, *, several: bool = False) -> None:
+        what = "picks several inner layers" if several else "picks no inner layer"
+        super().__init__(
+            f"{wanted!r} {what} of {owner!r}. There are: {listed(nearest(wanted, choices, 12))} ({len(choices)} in all). "
+            "Use one of these names or paths, or an index into `.layers`."
+        )
+
+
+class HubArgumentError(ThawError, ValueError):
+    """The arguments of KerasLayer contradict one another or what the artifact holds. A ValueError, as in hub.KerasLayer."""
+
+    def __init__(self, what: str, expected: str, do: str) -> None:
+        super().__init__(f"{what}. Expected {expected}. {do}.")
+
+
+class WeightsMissingError(ThawError):
+    """A layer was made from a config whose weights were never loaded."""
+
+    def __init__(self, name: str, handle: str) -> None:
+        super().__init__(
+            f"The layer {name!r} was made from a config without weights (its handle {handle!r} is not there any more), and none "
+            "have been loaded since. Expected `load_weights` or `keras.saving.load_model` on a saved model. "
+            "Load the weights before you call it, or make the handle available again."
+        )

@@ -1,0 +1,532 @@
+"""Everything in which live flags lean on Keras' own internals: this file, and no other.
+
+Three groups: reading layers and variables, reading and rebuilding optimizers, and hooking a model's step functions.
+`check_keras` compares each internal with what was tested, by presence and signature and not by version number, before a
+model is touched. Backends are imported inside functions, and only the one that Keras runs on. It may import errors only.
+"""
+
+import functools
+import inspect
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import keras
+import numpy as np
+
+from thaw.errors import KerasDriftError
+
+TESTED = ("3.15.1",)
+STEP_FUNCTIONS = ("train_function", "test_function", "predict_function")
+_STATISTICS = frozenset({"moving_mean", "moving_variance", "mean", "variance", "count", "vector_u"})
+
+
+def backend() -> str:
+    """The name of the backend that Keras runs on."""
+    return str(keras.config.backend())
+
+
+# Layers and variables
+
+
+def all_layers(model: keras.Layer) -> list[keras.Layer]:
+    """`model` and every layer below it, each once."""
+    return list(model._flatten_layers())
+
+
+def children(layer: keras.Layer) -> list[keras.Layer]:
+    """The layers directly below `layer` as its user counts them, in graph order.
+
+    An attribute or method `layers_in_graph_order` has the first word, then a model's `layers`.
+    """
+    ordered = getattr(layer, "layers_in_graph_order", None)
+    if callable(ordered):
+        ordered = ordered()
+    if ordered is None:
+        ordered = layer.layers if isinstance(layer, keras.Model) else layer._layers
+    return list(ordered)
+
+
+def uncounted_children(layer: keras.Layer) -> list[keras.Layer]:
+    """Layers directly below `layer` that `children` leaves out, such as a Sequential model's InputLayer."""
+    seen = {id(child) for child in children(layer)}
+    return [child for child in layer._layers if id(child) not in seen]
+
+
+def own_variables(layer: keras.Layer) -> list[tuple[keras.Variable, bool]]:
+    """The variables that `layer` itself holds, each with whether its maker meant it to train.
+
+    A variable made inside a frozen layer still counts as meant to train. An attribute `may_train` on it has the last word.
+    """
+    pairs = [(v, True) for v in layer._trainable_variables] + [(v, False) for v in layer._non_trainable_variables]
+    return [(v, bool(getattr(v, "may_train", meant)) and is_float(v)) for v, meant in pairs]
+
+
+def is_float(variable: keras.Variable) -> bool:
+    """Whether gradients can reach a variable of this dtype."""
+    return "float" in str(keras.backend.standardize_dtype(variable.dtype))
+
+
+def could_train(variable: keras.Variable) -> bool:
+    """Whether a variable that its maker left out of training could train all the same: a float, not a statistic."""
+    return is_float(variable) and variable.name not in _STATISTICS and not getattr(variable, "is_statistic", False)
+
+
+def is_native(thing: object) -> bool:
+    """Whether `thing` is the backend's own variable (torch.nn.Parameter, tf.Variable) or array, by its module."""
+    return not callable(thing) and type(thing).__module__.partition(".")[0] in ("torch", "tensorflow", "jax", "jaxlib")
+
+
+def value_is(variable: keras.Variable, native: object) -> bool:
+    """Whether `native` is the very object that `variable` wraps."""
+    return has_value(variable) and variable._value is native
+
+
+def has_value(variable: keras.Variable) -> bool:
+    """Whether a variable holds a value now: not before a deferred build, nor while a JAX step has its values."""
+    return variable._value is not None
+
+
+def set_flag(variable: keras.Variable, trains: bool) -> None:
+    """Write a variable's flag, and on TensorFlow the one of the tf.Variable inside."""
+    variable.trainable = trains
+    mend_tf_flag(variable)
+
+
+def mend_tf_flag(variable: keras.Variable) -> None:
+    """Let gradient tapes watch a trainable variable that TensorFlow made while its layer was frozen."""
+    if variable.trainable and backend() == "tensorflow" and has_value(variable) and not variable._value.trainable:
+        variable._value._trainable = True
+
+
+def computes_flag(layer: keras.Layer) -> bool:
+    """Whether a layer's class answers `trainable` in its own way, as thaw's containers do from their leaves."""
+    return type(layer).trainable is not keras.Layer.trainable
+
+
+def own_flag(layer: keras.Layer) -> bool:
+    """The flag of the layer itself."""
+    return bool(layer.trainable)
+
+
+def set_own_flag(layer: keras.Layer, trains: bool) -> None:
+    """Write the flag of this layer and of nothing below it."""
+    if not computes_flag(layer):
+        layer._trainable = trains
+
+
+def lora_base(layer: keras.Layer) -> keras.Variable | None:
+    """The kernel that LoRA keeps frozen in `layer`, where LoRA is enabled."""
+    if not getattr(layer, "lora_enabled", False):
+        return None
+    held = vars(layer)
+    return held.get("_kernel", held.get("_embeddings"))
+
+
+def is_batch_norm(layer: keras.Layer) -> bool:
+    """Whether a layer keeps batch statistics. Layers that are no keras BatchNormalization say so by `is_batch_norm`."""
+    return isinstance(layer, keras.layers.BatchNormalization) or bool(getattr(layer, "is_batch_norm", False))
+
+
+# Optimizers
+
+_NO_SLOTS = frozenset({"_variables", "_trainable_variables", "_inner_optimizers"})
+
+
+def inner_optimizer(optimizer: keras.Optimizer) -> keras.Optimizer | None:
+    """What a LossScaleOptimizer wraps."""
+    return optimizer.inner_optimizer if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) else None
+
+
+def several_optimizers(optimizer: keras.Optimizer) -> list[keras.Optimizer] | None:
+    """The optimizers among which a MultiOptimizer divides the variables."""
+    multi = getattr(keras.optimizers, "MultiOptimizer", None)
+    return list(optimizer.optimizers) if multi is not None and isinstance(optimizer, multi) else None
+
+
+def leaf_optimizers(optimizer: keras.Optimizer) -> list[keras.Optimizer]:
+    """The optimizers that hold slots themselves: `optimizer`, or those that it wraps."""
+    inner = inner_optimizer(optimizer)
+    if inner is not None:
+        return leaf_optimizers(inner)
+    several = several_optimizers(optimizer)
+    return several if several is not None else [optimizer]
+
+
+def built_on(optimizer: keras.Optimizer) -> list[keras.Variable]:
+    """The variables that an optimizer was built on, in its order."""
+    return list(optimizer._trainable_variables)
+
+
+def slot_lists(optimizer: keras.Optimizer) -> dict[str, list[keras.Variable | None]]:
+    """The optimizer's state that goes variable by variable: attribute -> one slot or None for each, in its order."""
+    count = len(optimizer._trainable_variables)
+    found = {}
+    for name, value in vars(optimizer).items():
+        if name in _NO_SLOTS or not isinstance(value, list) or not count or len(value) != count:
+            continue
+        entries = list(value)
+        if any(e is not None for e in entries) and all(e is None or isinstance(e, keras.Variable) for e in entries):
+            found[name] = entries
+    return found
+
+
+def single_variables(optimizer: keras.Optimizer) -> dict[str, keras.Variable]:
+    """The optimizer's state that is one variable for all, such as the step count and the learning rate."""
+    return {name: value for name, value in vars(optimizer).items() if isinstance(value, keras.Variable)}
+
+
+def tracked(optimizer: keras.Optimizer) -> list[keras.Variable]:
+    """What the optimizer itself saves and hands to a step, without what it wraps."""
+    return list(optimizer._variables)
+
+
+def untrack(optimizer: keras.Optimizer, variable: keras.Variable) -> None:
+    """Take a variable out of an optimizer's own list."""
+    optimizer._untrack_variable(variable)
+
+
+def track(optimizer: keras.Optimizer, variable: keras.Variable) -> None:
+    """Put a variable at the end of an optimizer's own list."""
+    optimizer._track_variable(variable)
+
+
+def build_again(optimizer: keras.Optimizer, variables: list[keras.Variable]) -> None:
+    """Let an optimizer without slots build itself on `variables`."""
+    optimizer._trainable_variables_indices = {}
+    optimizer.built = False
+    with keras.name_scope(optimizer.name):
+        optimizer.build(list(variables))
+    optimizer.built = True
+
+
+def point_wrapper_at(optimizer: keras.Optimizer, variables: list[keras.Variable], child_of: dict[int, int] | None) -> None:
+    """Tell a wrapping optimizer its variables anew; `child_of` maps their ids to positions in a MultiOptimizer."""
+    optimizer._trainable_variables_indices = {optimizer._var_key(v): i for i, v in enumerate(variables)}
+    optimizer._trainable_variables[:] = list(variables)
+    if child_of is not None:
+        optimizer._var_to_optimizer_idx = {optimizer._var_key(v): child_of[id(v)] for v in variables}
+
+
+def child_positions(optimizer: keras.Optimizer, variables: Iterable[keras.Variable]) -> dict[int, int]:
+    """Which optimizer of a MultiOptimizer has which variable, for those that it knows."""
+    known = getattr(optimizer, "_var_to_optimizer_idx", {})
+    return {id(v): known[optimizer._var_key(v)] for v in variables if optimizer._var_key(v) in known}
+
+
+def assigned_child(optimizer: keras.Optimizer, variable: keras.Variable) -> int:
+    """The position of the optimizer that a MultiOptimizer's map gives to a variable new to it."""
+    child = optimizer._optimizer_map(variable)
+    if not any(child is known for known in optimizer._inner_optimizers):
+        child.loss_scale_factor = optimizer.loss_scale_factor
+        optimizer._inner_optimizers.append(child)
+    return next(i for i, known in enumerate(optimizer._inner_optimizers) if known is child)
+
+
+def position(optimizer: keras.Optimizer, variable: object) -> int:
+    """The place of a variable (Keras' or the backend's) in the optimizer's lists."""
+    return int(optimizer._get_variable_index(variable))
+
+
+def raw_steps(optimizer: keras.Optimizer) -> int:
+    """Steps counted so far, before division by gradient accumulation."""
+    return int(np.asarray(keras.ops.convert_to_numpy(optimizer._iterations)))
+
+
+class shifted_steps(AbstractContextManager[None]):
+    """Within it the optimizer reads its step count less `offset`; the count itself is untouched."""
+
+    def __init__(self, optimizer: keras.Optimizer, count: keras.Variable, offset: int) -> None:
+        self._optimizer, self._count, self._offset = optimizer, count, offset
+
+    def __enter__(self) -> None:
+        # Past Keras' and TensorFlow's attribute tracking: this is a passing tensor, no state.
+        object.__setattr__(self._optimizer, "_iterations", self._count - self._offset)
+
+    def __exit__(self, *_: object) -> None:
+        object.__setattr__(self._optimizer, "_iterations", self._count)
+
+
+def hook_update(optimizer: keras.Optimizer, replacement: Callable[..., None]) -> Callable[..., None]:
+    """Put `replacement(grads, variables, learning_rate)` over an optimizer's update; returns the class' own, bound."""
+    put_over(optimizer, "_backend_update_step", replacement)
+    return own_method(optimizer, "_backend_update_step")
+
+
+def hook_finalize(optimizer: keras.Optimizer) -> None:
+    """Let the end of a fit average the optimizer's own variables, not those that train at that moment."""
+    if "finalize_variable_values" in vars(optimizer):
+        return
+    reference = weakref.ref(optimizer)
+
+    def finalize_variable_values(var_list: object) -> None:
+        itself = reference()
+        if itself is not None and itself.built:
+            type(itself).finalize_variable_values(itself, built_on(itself))
+
+    put_over(optimizer, "finalize_variable_values", finalize_variable_values)
+
+
+def strategy_scope(model: keras.Model) -> AbstractContextManager[object]:
+    """Where new variables of this model must be made: inside its tf.distribute strategy, if it has one."""
+    if backend() == "tensorflow":
+        scope: AbstractContextManager[object] = model.distribute_strategy.scope()
+        return scope
+    return nullcontext()
+
+
+def copied(variable: keras.Variable) -> object:
+    """The present value, which later changes of the variable do not touch. No copy is made on JAX."""
+    if backend() == "torch":
+        return variable.value.detach().clone()
+    return keras.ops.copy(variable.value) if backend() == "tensorflow" else variable.value
+
+
+def fresh_copy(variable: keras.Variable) -> np.ndarray:
+    """The present value on the host, sharing nothing with the variable."""
+    return np.array(keras.ops.convert_to_numpy(variable.value))
+
+
+# Models
+
+
+def own_method(instance: object, name: str) -> Callable[..., Any]:
+    """The method as the class has it, bound, whatever was put over it on the instance."""
+    method: Callable[..., Any] = getattr(type(instance), name).__get__(instance)
+    return method
+
+
+def put_over(instance: object, name: str, function: object) -> None:
+    """Set an attribute on the instance alone, past all attribute tracking."""
+    object.__setattr__(instance, name, function)
+
+
+def take_off(instance: object, name: str) -> None:
+    """Undo `put_over`."""
+    vars(instance).pop(name, None)
+
+
+_SIGNATURES: dict[str, tuple[str, ...]] = {
+    "make_train_function": ("force",),
+    "make_test_function": ("force",),
+    "make_predict_function": ("force",),
+    "save": ("filepath",),
+    "save_weights": ("filepath",),
+    "load_weights": ("filepath",),
+    "_flatten_layers": (),
+}
+_JAX_SIGNATURES: dict[str, tuple[str, ...]] = {
+    "_get_jax_state": (
+        "trainable_variables",
+        "non_trainable_variables",
+        "optimizer_variables",
+        "metrics_variables",
+        "purge_model_variables",
+    ),
+    "jax_state_sync": (),
+    "_make_function": ("step_function", "concatenate_outputs"),
+    "evaluate": (),
+    "predict": (),
+}
+_OPTIMIZER_SIGNATURES: dict[str, tuple[str, ...]] = {
+    "build": ("variables",),
+    "_backend_update_step": ("grads", "trainable_variables", "learning_rate"),
+    "_get_variable_index": ("variable",),
+    "_untrack_variable": ("variable",),
+    "_track_variable": ("variable",),
+    "_var_key": ("variable",),
+    "finalize_variable_values": (),
+}
+
+
+def lacking(owner: type, signatures: dict[str, tuple[str, ...]]) -> list[str]:
+    """The methods of `owner` that are absent or lack a parameter."""
+    missing = []
+    for name, parameters in signatures.items():
+        method = getattr(owner, name, None)
+        if method is None:
+            missing.append(f"{owner.__name__}.{name}")
+            continue
+        known = inspect.signature(method).parameters
+        missing += [f"{owner.__name__}.{name}({p}=)" for p in parameters if p not in known]
+    return missing
+
+
+@functools.cache
+def check_keras() -> None:
+    """Refuse to hook anything where Keras has moved what the hooks lean on.
+
+    Raises:
+        KerasDriftError: with every method, parameter and attribute that is missing.
+    """
+    missing = lacking(keras.Model, _SIGNATURES) + lacking(keras.Optimizer, _OPTIMIZER_SIGNATURES)
+    if backend() == "jax":
+        missing += lacking(keras.Model, _JAX_SIGNATURES)
+    if backend() == "tensorflow":
+        missing += [] if hasattr(keras.Model, "distribute_strategy") else ["Model.distribute_strategy"]
+    optimizer = keras.optimizers.SGD(momentum=0.9)
+    of_optimizer = ("_variables", "_trainable_variables", "_trainable_variables_indices", "_iterations", "built")
+    missing += [f"Optimizer.{name}" for name in of_optimizer if not hasattr(optimizer, name)]
+    of_layer = ("_trainable", "_trainable_variables", "_non_trainable_variables", "_layers")
+    missing += [f"Layer.{name}" for name in of_layer if not hasattr(keras.layers.Dense(1), name)]
+    variable = keras.Variable([0.0], trainable=True)
+    missing += [] if hasattr(variable, "_value") else ["Variable._value"]
+    optimizer.build([variable])
+    if [len(slots) for slots in slot_lists(optimizer).values()] != [1]:
+        missing.append("Optimizer: one list of slots for SGD with momentum")
+    if missing:
+        raise KerasDriftError(keras.__version__, backend(), missing, TESTED)
+
+
+def write_back(lists: dict[str, list[keras.Variable]], values: Iterable[list[Any]]) -> None:
+    """Give variables the values that a JAX step carries for them."""
+    for variables, arrays in zip(lists.values(), values, strict=True):
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+
+
+def is_lost(values: Iterable[list[Any]]) -> bool:
+    """Whether a JAX state was donated to a computation and is gone."""
+    return any(getattr(array, "is_deleted", bool)() for arrays in values for array in arrays)
+
+
+def state_lists(model: keras.Model, wanted: dict[str, bool]) -> dict[str, list[keras.Variable]]:
+    """The variables that Keras puts into a JAX state, in its order."""
+    lists: dict[str, list[keras.Variable]] = {}
+    for name in ("trainable_variables", "non_trainable_variables"):
+        if wanted.get(name):
+            lists[name] = list(getattr(model, name))
+    if wanted.get("optimizer_variables"):
+        lists["optimizer_variables"] = list(model.optimizer.variables)
+    if wanted.get("metrics_variables"):
+        lists["metrics_variables"] = list(model.metrics_variables)
+    return lists
+
+
+def jax_state(model: keras.Model) -> dict[str, list[Any]] | None:
+    """The state that a fit keeps at hand for callbacks and that the variables do not hold yet."""
+    state: dict[str, list[Any]] | None = getattr(model, "_jax_state", None)
+    return state if state and not model._jax_state_synced else None
+
+
+def state_is_home(model: keras.Model) -> None:
+    """Tell Keras that the variables hold their values."""
+    model._jax_state = None
+    model._jax_state_synced = True
+
+
+def synced(model: keras.Model) -> None:
+    """Tell Keras that the state at hand was written to the variables."""
+    model._jax_state_synced = True
+
+
+# What makes models obey without a call
+
+_LIVE_CALLS = ("compile", "fit", "evaluate", "predict", "train_on_batch", "test_on_batch", "predict_on_batch")
+_obeying: dict[str, Callable[[], None]] = {}
+_written_through: "weakref.WeakSet[keras.Layer]" = weakref.WeakSet()
+
+
+def holds_live_layer(model: keras.Model) -> bool:
+    """Whether a layer of `model` asks for live flags by an attribute `_thaw_live` that is True."""
+    return any(getattr(layer, "_thaw_live", False) for layer in all_layers(model))
+
+
+def before_live_calls(prepare: Callable[[keras.Model], None]) -> Callable[[], None]:
+    """Call `prepare(model)` before compile, fit, evaluate, ... of models that hold a live layer. Returns the undoing."""
+    if "calls" in _obeying:
+        return _obeying["calls"]
+    before = {name: vars(keras.Model).get(name) for name in _LIVE_CALLS}
+    for name in _LIVE_CALLS:
+        setattr(keras.Model, name, _prepared(getattr(keras.Model, name), prepare))
+
+    def undo() -> None:
+        for name, method in before.items():
+            if method is None:
+                delattr(keras.Model, name)
+            else:
+                setattr(keras.Model, name, method)
+        del _obeying["calls"]
+
+    _obeying["calls"] = undo
+    return undo
+
+
+def _prepared(method: Callable[..., Any], prepare: Callable[[keras.Model], None]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(self: keras.Model, *args: Any, **kwargs: Any) -> Any:
+        prepare(self)
+        return method(self, *args, **kwargs)
+
+    return call
+
+
+def after_load(finish: Callable[[keras.Model, str], None]) -> Callable[[], None]:
+    """Call `finish(model, path)` after keras.saving.load_model has read a .keras file. Returns the undoing."""
+    if "load" in _obeying:
+        return _obeying["load"]
+    from keras.src.saving import saving_lib
+
+    original = saving_lib.load_model
+
+    @functools.wraps(original)
+    def load_model(filepath: Any, *args: Any, **kwargs: Any) -> Any:
+        model = original(filepath, *args, **kwargs)
+        if isinstance(model, keras.Model):
+            finish(model, str(filepath))
+        return model
+
+    saving_lib.load_model = load_model
+
+    def undo() -> None:
+        saving_lib.load_model = original
+        del _obeying["load"]
+
+    _obeying["load"] = undo
+    return undo
+
+
+def write_through(layers: Iterable[keras.Layer]) -> None:
+    """On TensorFlow, let `layer.trainable = value` reach the leaves of these layers even where it was `value` already.
+
+    Keras' tracking on TensorFlow drops an assignment of the same object before the layer sees it, so that freezing every
+    layer and setting `model.trainable = True` does nothing there, while it thaws everything on JAX and PyTorch.
+    """
+    if backend() != "tensorflow":
+        return
+    _written_through.update(layers)
+    if "write" in _obeying:
+        return
+    tracking = next(c for c in keras.Layer.__mro__ if c.__name__ == "KerasAutoTrackable")
+    original = tracking.__setattr__
+
+    def __setattr__(self: Any, name: str, value: Any) -> None:
+        if name == "trainable" and self in _written_through and not computes_flag(self):
+            keras.Layer.trainable.fset(self, value)
+        else:
+            original(self, name, value)
+
+    tracking.__setattr__ = __setattr__
+
+    def undo() -> None:
+        tracking.__setattr__ = original
+        del _obeying["write"]
+
+    _obeying["write"] = undo
+
+
+def undo_all() -> None:
+    """Take every class-level hook off again. Models that are watched stay so."""
+    for undo in list(_obeying.values()):
+        undo()
+
+
+def variables_of(model: keras.Layer) -> Iterator[keras.Variable]:
+    """Every variable of a model's layers, each once; metrics and optimizers are not among them."""
+    seen: set[int] = set()
+    for layer in all_layers(model):
+        for variable, _ in own_variables(layer):
+            if id(variable) not in seen:
+                seen.add(id(variable))
+                yield variable
