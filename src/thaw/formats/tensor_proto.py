@@ -1,0 +1,104 @@
+"""TensorProto to numpy and back. Bounded: nothing is allocated for a shape before the bytes for it are known to be there.
+
+Imports numpy, and protobuf's messages from protos.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from thaw.errors import CorruptFileError
+from thaw.formats.dtypes import NUMBERS, name_of, numpy_type
+from thaw.formats.protos import Message, new
+from thaw.graph.ir import Shape
+
+LARGEST_SPLAT = 2**28
+"""Elements that a tensor given by its last value may have."""
+
+MOST_AXES = 254
+"""TensorFlow's own bound."""
+
+_FIELDS = {
+    "float32": "float_val", "float64": "double_val", "int64": "int64_val", "bool": "bool_val", "string": "string_val",
+    "uint32": "uint32_val", "uint64": "uint64_val", "complex64": "scomplex_val", "complex128": "dcomplex_val",
+    "float16": "half_val", "bfloat16": "half_val",
+}  # fmt: skip
+
+
+def shape_of(proto: Message) -> Shape:
+    """The shape that a TensorShapeProto says, None for an unknown rank or axis."""
+    if proto.unknown_rank:
+        return None
+    return tuple([d.size if d.size >= 0 else None for d in proto.dim])
+
+
+def array_of(proto: Message, origin: str) -> np.ndarray:
+    """The value of a TensorProto; read-only where it shares the message's bytes. Strings are objects (bytes).
+
+    Raises:
+        CorruptFileError: shape and content do not fit each other, or the shape is out of bounds.
+    """
+    dtype = name_of(proto.dtype)
+    shape = tuple([d.size for d in proto.tensor_shape.dim])
+    if proto.tensor_shape.unknown_rank or len(shape) > MOST_AXES or any(n < 0 for n in shape):
+        raise CorruptFileError(origin, f"a constant has the shape {list(shape)}, which no value can have")
+    count = math.prod(shape)
+    if dtype in {"resource", "variant"}:
+        return np.empty((), object)  # a handle: nothing that a file could hold
+    kind = numpy_type(dtype, origin)
+    content = proto.tensor_content
+    if content and dtype != "string":
+        if len(content) != count * kind.itemsize:
+            problem = f"a {dtype} constant of shape {list(shape)} has {len(content)} bytes, not {count * kind.itemsize}"
+            raise CorruptFileError(origin, problem)
+        return np.frombuffer(content, kind).reshape(shape)
+    return _splat(_listed_values(proto, dtype, kind), shape, count, origin)
+
+
+def _listed_values(proto: Message, dtype: str, kind: np.dtype) -> np.ndarray:
+    """The values that stand one by one in the field for the dtype."""
+    if dtype.startswith("float8"):
+        return np.frombuffer(proto.float8_val, kind)
+    values = getattr(proto, _FIELDS.get(dtype, "int_val"))
+    if dtype == "string":
+        strings = np.empty(len(values), object)
+        strings[:] = list(values)
+        return strings
+    if dtype in {"float16", "bfloat16"}:
+        return (np.array(values, np.int64) & 0xFFFF).astype(np.uint16).view(kind)
+    if dtype in {"complex64", "complex128"}:
+        part = np.float32 if dtype == "complex64" else np.float64
+        return np.array(values[: len(values) // 2 * 2], part).view(kind)
+    return np.array(values, np.int64).astype(kind) if kind.kind not in "fub" else np.array(values, kind)
+
+
+def _splat(values: np.ndarray, shape: tuple[int, ...], count: int, origin: str) -> np.ndarray:
+    """`values` in that shape; where there are fewer, the last one fills the rest, and where there are none, zero does."""
+    if len(values) >= count:
+        return values[:count].reshape(shape)
+    if count > LARGEST_SPLAT:
+        problem = (
+            f"a constant of shape {list(shape)} is given by {len(values)} values; at most {LARGEST_SPLAT} elements are filled up"
+        )
+        raise CorruptFileError(origin, problem)
+    if not len(values):
+        values = np.array([b""], object) if values.dtype == object else np.zeros(1, values.dtype)
+    if len(values) == 1:
+        return np.broadcast_to(values[0], shape) if count > 1024 else np.full(shape, values[0], values.dtype)
+    full = np.full(count, values[-1], values.dtype)
+    full[: len(values)] = values
+    return full.reshape(shape)
+
+
+def tensor_proto(value: np.ndarray | Sequence[bytes], dtype: str) -> Message:
+    """`value` as a TensorProto of that dtype."""
+    array = np.asarray(value)
+    proto = new("TensorProto", dtype=NUMBERS[dtype])
+    for size in array.shape:
+        proto.tensor_shape.dim.add(size=size)
+    if dtype == "string":
+        proto.string_val.extend(array.ravel().tolist())
+    else:
+        proto.tensor_content = np.ascontiguousarray(array).tobytes()
+    return proto
