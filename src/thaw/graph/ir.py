@@ -111,9 +111,9 @@ Structure: TypeAlias = (
     | float
     | str
     | bytes
-    | None
     | list["Structure"]
     | tuple["Structure", ...]
     | dict[str, "Structure"]
+    | None
 )
 """What a traced function takes or gives: nested dicts, lists and tuples of specs and Python constants."""

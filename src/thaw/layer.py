@@ -1,0 +1,582 @@
+"""`thaw.KerasLayer`: an artifact as a Keras model whose inner layers are the publisher's.
+
+It owns the variables (in inner layers named by the publisher's scopes), chooses the variant of the program that a call needs,
+and runs it by the op table. What trains is flags on its inner layers' weights; see `thaw.inner`. Imports every room below it.
+"""
+
+import base64
+import os
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from thaw import load
+from thaw.errors import HubArgumentError, WeightsMissingError, listed
+from thaw.graph.artifact import Artifact, VariableSource
+from thaw.graph.ir import CompositeSpec, Graph, Structure, TensorSpec
+from thaw.graph.moving_statistics import HANDLES, freeze_updates, statistic_keys
+from thaw.graph.program import Program, Variant, leaves, ready, rebuild, tensors
+from thaw.inner import InnerLayer, TrainableTree, Weight, _Holder, add_source, scopes
+from thaw.lowering import table as table
+from thaw.lowering.run import Context, Resources, order
+
+BATCH_NORM = ("auto", "frozen", "training")
+
+
+class _Runtime:
+    """What the layer needs to run, kept as one plain object so that Keras does not track what lies inside."""
+
+    def __init__(self, artifact: Artifact, program: Program, signature: str | None) -> None:
+        self.artifact = artifact
+        self.program = program
+        self.signature = signature
+        self.resources = Resources()
+        self.owners: dict[str, Any] = {}  # variable key -> the inner layer that holds it
+        self.weights: dict[str, Weight] = {}  # variable key -> weight
+        self.losses: Graph | None = None
+        self.losses_library: Mapping[str, Graph] = {}
+        self.pending = False  # made without weights, which must be loaded before a call
+        self.warned = False
+
+
+@keras.saving.register_keras_serializable(package="thaw")
+class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
+    """A pretrained artifact as a Keras layer (and model): the drop-in for `hub.KerasLayer`, on any backend.
+
+    Args:
+        handle: folder, file or address of a TF1 Hub module, TF2 SavedModel, plain TF1 SavedModel or frozen graph.
+        trainable: whether the weights that the publisher meant to be trained do train. Each inner layer has its own flag
+            besides; it may change at any time.
+        arguments: further arguments of the callable, as a dict of Python values or tensors (hyperparameters).
+        tags: tags of the metagraph, for artifacts that have several; None for the one that serves.
+        signature: name of the signature to call; None for `__call__` where there is one, else the default signature.
+        signature_outputs_as_dict: whether a signature's outputs come as a dict (else `output_key` picks one).
+        output_key: name of the output that is returned.
+        output_shape: shape of the output without the batch axis, a tuple or a nest of them, where the artifact does not say.
+        batch_norm: "auto": a moving statistic moves in a training step if its inner layer trains, and stays (and is what is
+            normalized by) if not. "frozen": it never moves. "training": it moves in every training step.
+        max_iterations: bound on the rounds of a loop whose trip count follows neither from shapes nor from constants; needed to
+            differentiate such a loop under JAX.
+        **kwargs: of `keras.layers.Layer`: `name`, `dtype` (a policy; the dtype of strings, as hub users pass, is understood).
+
+    Raises:
+        HandleError: nothing is there.
+        FormatError: it cannot be read.
+        UnsupportedOpsError: it cannot run; every missing op is named.
+        HubArgumentError: the arguments contradict one another or the artifact.
+
+    Example:
+        >>> layer = thaw.KerasLayer("path/to/module", trainable=True)
+        >>> model = keras.Sequential([layer, keras.layers.Dense(5)])
+
+    Source: tensorflow_hub/keras_layer.py, whose arguments it takes.
+    """
+
+    _thaw_live = True
+
+    def __init__(
+        self,
+        handle: str | os.PathLike[str],
+        trainable: bool = False,
+        arguments: dict[str, Any] | None = None,
+        tags: Collection[str] | None = None,
+        signature: str | None = None,
+        signature_outputs_as_dict: bool | None = None,
+        output_key: str | None = None,
+        output_shape: Any = None,
+        *,
+        batch_norm: str = "auto",
+        max_iterations: int | None = None,
+        load_options: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        if batch_norm not in BATCH_NORM:
+            raise HubArgumentError(f"`batch_norm` is {batch_norm!r}", f"one of {listed(BATCH_NORM)}", "Pass one of these")
+        trained = kwargs.pop("_trained", None)
+        embedded = kwargs.pop("_artifact", None)
+        kwargs.pop("input_shape", None)
+        kwargs.pop("batch_input_shape", None)
+        dtype = kwargs.pop("dtype", None)
+        super().__init__(dtype=None if _is_string_dtype(dtype) else dtype, **kwargs)
+        self.handle = os.fspath(handle)
+        self.arguments = dict(arguments or {})
+        self.tags = sorted(tags) if tags is not None else None
+        self.signature = signature
+        self.signature_outputs_as_dict = signature_outputs_as_dict
+        self.output_key = output_key
+        self.declared_output_shape = output_shape
+        self.batch_norm = batch_norm
+        self.max_iterations = max_iterations
+        self._train_statistics = False
+        self._holder = _Holder()
+        self._convert_input_args = False  # strings are not for the backend; `call` converts what is
+        self._allow_non_tensor_positional_args = True
+        artifact, pending = _open(self.handle, embedded)
+        self._runtime = self._prepare(artifact)
+        self._runtime.pending = pending
+        self._inner = self._build_tree()
+        self.seed_generator = keras.random.SeedGenerator()
+        self._start()
+        self.built = True
+        if trained is None:
+            self.trainable = trainable
+        else:
+            names = set(trained)
+            for weight in self._runtime.weights.values():
+                weight.variable.trainable = weight.source.name in names
+
+    # Making
+
+    def _prepare(self, artifact: Artifact) -> _Runtime:
+        """Chooses metagraph, function and outputs; checks the arguments as hub.KerasLayer does."""
+        as_dict, key = self.signature_outputs_as_dict, self.output_key
+        if as_dict and key:
+            raise HubArgumentError(
+                f"Both signature_outputs_as_dict=True and output_key={key!r} are given", "one of the two", "Leave one out"
+            )
+        metagraph = load.choose_metagraph(artifact, self.tags)
+        name = load.choose_signature(metagraph, self.signature)
+        if as_dict and name is None:
+            raise HubArgumentError(
+                "signature_outputs_as_dict=True is given without a signature",
+                "a signature beside it, since the module's `__call__` decides its own output",
+                f"Pass signature= one of {listed(metagraph.signatures)}, or leave it out",
+            )
+        if self.signature is not None and not as_dict and not key and artifact.format != "tf1_hub":
+            outputs = metagraph.signatures[self.signature].traces[0].outputs
+            raise HubArgumentError(
+                f"The signature {self.signature!r} is given without saying which of its outputs to return",
+                f"output_key= one of {listed(outputs if isinstance(outputs, dict) else [])}, or signature_outputs_as_dict=True",
+                "Pass one of the two",
+            )
+        program = load.program(artifact, metagraph, name)
+        runtime = _Runtime(artifact, program, name)
+        library: dict[str, Graph] = {}
+        for part in artifact.metagraphs:
+            library.update(part.library)
+        runtime.resources = Resources({}, library, artifact.files)
+        regularized = load.regularization(artifact, metagraph)
+        if regularized is not None:
+            runtime.losses, runtime.losses_library = regularized.regularization_losses, regularized.library
+        self._check_output_key(runtime)
+        return runtime
+
+    def _check_output_key(self, runtime: _Runtime) -> None:
+        key = self.output_key
+        if key is None:
+            return
+        outputs = runtime.program.variants[0].trace.outputs
+        if not isinstance(outputs, dict):
+            raise HubArgumentError(
+                f"output_key={key!r} is given, but the output is not a dict", "an output that is a dict", "Leave output_key out"
+            )
+        if key not in outputs:
+            raise HubArgumentError(f"There is no output {key!r}", f"one of {listed(outputs)}", "Pass one of these as output_key")
+
+    def _used_sources(self) -> list[VariableSource]:
+        """The variables, in the order in which the graph uses them; those that it does not use come last."""
+        runtime = self._runtime
+        position: dict[str, int] = {}
+        for variant in (*runtime.program.variants[:1], *runtime.program.training_variants[:1]):
+            for node in order(variant.inference):
+                if node.op in HANDLES:
+                    position.setdefault(str(node.attrs.get("shared_name") or node.name), len(position))
+        sources = [s for s in runtime.artifact.variables.values() if s.dtype != "string"]
+        return sorted(sources, key=lambda s: position.get(s.key, len(position)))
+
+    def _build_tree(self) -> list[InnerLayer]:
+        """Makes the inner layers and their variables."""
+        runtime = self._runtime
+        statistics: set[str] = set()
+        for variant in (*runtime.program.variants, *runtime.program.training_variants):
+            statistics |= {u.key for u in variant.updates} | statistic_keys(variant.inference)
+        tree = scopes(self._used_sources())
+
+        def value(source: VariableSource) -> Any:
+            return np.zeros(source.shape, _variable_dtype(source, self.variable_dtype)) if runtime.pending else source.read()
+
+        def add(layer: Any, leaf: str, source: VariableSource) -> None:
+            statistic = source.key in statistics
+            dtype = _variable_dtype(source, self.variable_dtype)
+            variable = add_source(
+                layer, source, leaf, dtype=dtype, advised=source.trainable, statistic=statistic, value=lambda: value(source)
+            )
+            runtime.owners[source.key] = layer
+            runtime.weights[source.key] = layer._holder.weights[-1]
+            runtime.resources.variables[source.key] = variable
+
+        def build(scope: Any) -> list[InnerLayer]:
+            made = []
+            for child in scope.below.values():
+                with keras.name_scope(child.name):
+                    layer = InnerLayer(child.name, child.path, dtype=self.dtype_policy)
+                    for leaf, source in child.sources:
+                        add(layer, leaf, source)
+                    layer._inner = build(child)
+                made.append(layer)
+            return made
+
+        for leaf, source in tree.sources:
+            add(self, leaf, source)
+        return build(tree)
+
+    def _start(self) -> None:
+        """Fills the lookup tables, and hangs the publisher's regularization losses on the variables that they are of."""
+        runtime = self._runtime
+        for metagraph in runtime.artifact.metagraphs:
+            for graph in metagraph.initializers:
+                runtime.resources.plan(graph, "float32").run(Context(runtime.resources), [])
+        for variant in (*runtime.program.variants, *runtime.program.training_variants):
+            runtime.resources.plan(variant.inference, self.compute_dtype)  # says at once which ops are missing
+        if runtime.losses is not None:
+            self._regularize(runtime.losses)
+
+    def _regularize(self, losses: Graph) -> None:
+        """A loss counts while one of its variables trains: it is the regularizer of the first of them that does.
+
+        Keras adds up the regularizers of the variables that train at the moment, so flags toggle losses by themselves.
+        """
+        runtime = self._runtime
+        for index, output in enumerate(losses.outputs):
+            single = Graph(f"regularization_loss_{index}", losses.nodes, (), (output,))
+            keys = [
+                str(n.attrs.get("shared_name") or n.name)
+                for n in order(ready(single, runtime.losses_library, updates=False))
+                if n.op in HANDLES
+            ]
+            weights = [runtime.weights[key] for key in dict.fromkeys(keys) if key in runtime.weights]
+            for weight in weights:
+                weight.variable.regularizer = _Regularizer(runtime, single, weight, weights, weight.variable.regularizer)
+
+    # Flags
+
+    @property
+    def _own(self) -> list[Weight]:
+        return self._holder.weights
+
+    def _set_trainable(self, value: bool) -> None:
+        self._set_leaves(value, follow_advice=True)
+        if value and not self.trainable and not self._runtime.warned:
+            self._runtime.warned = True
+            import warnings
+
+            warnings.warn(
+                f"The layer {self.name!r} was set to train, but its publisher left nothing to train in {self.handle!r} "
+                f"({len(self._runtime.weights)} variables, none advised). Thaw what you want by name: "
+                f'`thaw.unfreeze(layer, "*")`, or `layer.get_layer(name).trainable = True`.',
+                stacklevel=4,
+            )
+
+    def _frozen_keys(self, variant: Variant) -> frozenset[str]:
+        """Keys of what a training step must not move: statistics whose inner layer does not train."""
+        if self.batch_norm == "training":
+            return frozenset()
+        keys = {u.key for u in variant.updates}
+        if self.batch_norm == "frozen":
+            return frozenset(u.key for u in variant.updates if u.statistic is not None) | self._frozen_by_owner(keys)
+        return self._frozen_by_owner(keys)
+
+    def _frozen_by_owner(self, keys: set[str]) -> frozenset[str]:
+        owners = self._runtime.owners
+        return frozenset(k for k in keys if k in owners and not _trains(owners[k]))
+
+    # Calling
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Runs the program.
+
+        Args:
+            inputs: what the signature or `__call__` takes: a tensor, a dict by name, or a list; strings as numpy arrays.
+            training: whether this is a training step; the publisher's training graph then runs, if anything in the layer trains.
+
+        Returns:
+            What the publisher's function returns: a tensor, dict or list; of a signature, the chosen output or a dict.
+
+        Raises:
+            InputError: the inputs do not fit; says what was expected.
+        """
+        runtime = self._runtime
+        if runtime.pending:
+            self._check_restored()
+        training = bool(training) and self.trainable
+        variant, flat = runtime.program.select(self._bind(inputs), training)
+        graph = variant.inference
+        if training and runtime.program.has_training_variant:
+            frozen = self._frozen_keys(variant)
+            if frozen not in variant._frozen:
+                variant._frozen[frozen] = freeze_updates(variant.training, variant.updates, frozen)
+            graph = variant._frozen[frozen]
+        context = Context(
+            runtime.resources,
+            training=training,
+            compute_dtype=self.compute_dtype,
+            seed_generator=self.seed_generator,
+            max_iterations=self.max_iterations,
+        )
+        specs = [spec for s in _input_structures(runtime.program, variant) for spec in tensors(s)]
+        feeds = [self._feed(value, spec) for value, spec in zip(flat, specs, strict=True)]
+        values = runtime.resources.plan(graph, self.compute_dtype).run(context, feeds)
+        outputs = rebuild(variant.trace.outputs, iter([_as_output(v) for v in values]), _compose)
+        return self._pick(outputs)
+
+    def _bind(self, inputs: Any) -> dict[str, Any]:
+        """The inputs by parameter (callables) or input name (signatures), with `arguments` beside them."""
+        program = self._runtime.program
+        inputs = keras.tree.map_structure(_numpy_strings, inputs)
+        if not program.is_signature:
+            return {program.parameters[0].name: inputs, **self.arguments}
+        names = list(program.variants[0].trace.kwargs)
+        if isinstance(inputs, Mapping):
+            return {**inputs, **self.arguments}
+        if isinstance(inputs, (list, tuple)) and len(names) != 1:
+            free = [n for n in names if n not in self.arguments]
+            return {**dict(zip(free, inputs, strict=False)), **self.arguments, **_surplus(free, inputs)}
+        free = [n for n in names if n not in self.arguments] or names
+        if len(free) > 1:
+            return {free[0]: inputs, **self.arguments}
+        return {free[0] if free else "inputs": inputs, **self.arguments}
+
+    def _feed(self, value: Any, spec: TensorSpec) -> Any:
+        """`value` as the graph takes it: strings stay numpy, numbers go to the device in the spec's dtype."""
+        if spec.dtype == "string":
+            return value
+        dtype = self.compute_dtype if spec.dtype == "float32" else spec.dtype
+        if not keras.ops.is_tensor(value):
+            return keras.ops.convert_to_tensor(np.asarray(value), dtype=dtype)
+        return value if keras.backend.standardize_dtype(value.dtype) == dtype else keras.ops.cast(value, dtype)
+
+    def _pick(self, outputs: Any) -> Any:
+        """The chosen output of a signature's dict."""
+        if self.output_key is not None:
+            return outputs[self.output_key]
+        if self._runtime.signature is not None and not self.signature_outputs_as_dict and isinstance(outputs, dict):
+            if self._runtime.artifact.format == "tf1_hub" and "default" in outputs:
+                return outputs["default"]
+            if len(outputs) == 1:
+                return next(iter(outputs.values()))
+        return outputs
+
+    def _check_restored(self) -> None:
+        runtime = self._runtime
+        restored = self._holder.restored or any(leaf._holder.restored for leaf in self._leaves())
+        if not restored and not any(np.any(keras.ops.convert_to_numpy(w.variable)) for w in runtime.weights.values()):
+            raise WeightsMissingError(self.name, self.handle)
+        runtime.pending = False
+
+    def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
+        """Dtypes and shapes of the outputs, from the artifact's own declaration; traced where it does not say."""
+        program = self._runtime.program
+        variant, flat = program.select(self._bind(inputs), False)
+        specs = list(leaves(variant.trace.outputs))
+        known = all(isinstance(s, TensorSpec) and s.shape is not None and None not in s.shape[1:] for s in specs)
+        numeric = all(spec.dtype != "string" for s in _input_structures(program, variant) for spec in tensors(s))
+        if not known and numeric and self.declared_output_shape is None:
+            return keras.Model.compute_output_spec(self, inputs, training=False)
+        batch = next((v.shape[0] for v in flat if len(getattr(v, "shape", ())) > 0), None)
+        compute = self.compute_dtype
+
+        def symbol(spec: Any) -> Any:
+            shape = tuple(spec.shape or (None,))
+            if shape and shape[0] is None:
+                shape = (batch, *shape[1:])
+            return keras.KerasTensor(shape, dtype=compute if spec.dtype == "float32" else spec.dtype)
+
+        outputs = rebuild(variant.trace.outputs, iter([symbol(s) for s in specs]), lambda spec, parts: parts[0])
+        return self._declared(self._pick(outputs), batch)
+
+    def _declared(self, outputs: Any, batch: int | None) -> Any:
+        """`outputs` with the shapes that the user declared."""
+        if self.declared_output_shape is None:
+            return outputs
+        return _declare(outputs, self.declared_output_shape, batch)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Shapes of the outputs for inputs of that shape (a tuple, list, or nest of them)."""
+        program = self._runtime.program
+        structures = _input_structures(program, program.variants[0])
+        dtypes = iter([spec.dtype for s in structures for spec in tensors(s)])
+        inputs = _shapes_to_symbols(input_shape, dtypes)
+        return keras.tree.map_structure(lambda t: tuple(t.shape), self.compute_output_spec(inputs))
+
+    # Looking inside
+
+    @property
+    def source_variables(self) -> dict[str, Any]:
+        """The artifact's own variable names -> Keras variables."""
+        return {weight.source.name: weight.variable for weight in self._runtime.weights.values()}
+
+    @property
+    def resolved_object(self) -> Artifact:
+        """The artifact as read: signatures, functions, variables, assets."""
+        return self._runtime.artifact
+
+    @property
+    def build_model(self) -> "KerasLayer":
+        """The underlying Keras model: this layer, whose `.layers` are the publisher's inner layers."""
+        return self
+
+    def asset(self, name: str) -> bytes:
+        """The content of the asset file of that name.
+
+        Raises:
+            HubArgumentError: there is none; says which there are.
+        """
+        files = self._runtime.artifact.files
+        for key in (name, f"assets/{name}"):
+            if key in files:
+                return files[key]
+        there = [key for key in files if key.startswith("assets/")]
+        raise HubArgumentError(f"There is no asset {name!r}", f"one of {listed(there)}", "Pass one of these")
+
+    # Saving
+
+    def get_config(self) -> dict[str, Any]:
+        """All that makes the layer again, its graph included, so that a saved model does not need the handle."""
+        base = keras.layers.Layer.get_config(self)
+        trained = [w.source.name for w in self._runtime.weights.values() if w.variable.trainable]
+        return {
+            "name": base["name"],
+            "dtype": base["dtype"],
+            "handle": self.handle,
+            "trainable": self.trainable,
+            "arguments": self.arguments,
+            "tags": self.tags,
+            "signature": self.signature,
+            "signature_outputs_as_dict": self.signature_outputs_as_dict,
+            "output_key": self.output_key,
+            "output_shape": self.declared_output_shape,
+            "batch_norm": self.batch_norm,
+            "max_iterations": self.max_iterations,
+            "trained": trained,
+            "artifact": _packed(self._runtime.artifact),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "KerasLayer":
+        """The layer of `get_config`: from its handle where that is still there, else from the graph in the config."""
+        config = dict(config)
+        packed = config.pop("artifact", None)
+        trained = config.pop("trained", None)
+        config["output_shape"] = _tuples(config.get("output_shape"))
+        return cls(_artifact=packed, _trained=trained, **config)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Restores the weights that lie at the root."""
+        super().load_own_variables(store)
+        self._holder.restored = True
+
+
+class _Regularizer:
+    """A publisher's regularization loss, as the regularizer of one of the variables that it is of."""
+
+    def __init__(self, runtime: _Runtime, loss: Graph, weight: Weight, weights: list[Weight], before: Any) -> None:
+        self.runtime, self.loss, self.weight, self.weights, self.before = runtime, loss, weight, weights, before
+
+    def __call__(self, value: Any) -> Any:
+        total = self.before(value) if self.before is not None else 0.0
+        first = next((w for w in self.weights if w.variable.trainable), None)
+        if first is not self.weight:
+            return total
+        resources = self.runtime.resources
+        (loss,) = resources.plan(self.loss, "float32").run(Context(resources), [])
+        return total + loss
+
+
+def _trains(layer: Any) -> bool:
+    """Whether the inner layer that holds a statistic trains: by its weights, or by its flag where it has none."""
+    weights = [w for w in layer._own if not w.statistic]
+    return any(w.variable.trainable for w in weights) if weights else bool(layer._train_statistics)
+
+
+def _open(handle: str, embedded: Mapping[str, str] | None) -> tuple[Artifact, bool]:
+    """The artifact, and whether its weights are missing (they will be loaded from a saved Keras model)."""
+    if embedded is None or Path(handle).exists():
+        return load.load(handle), False
+    return load.from_files({name: zlib.decompress(base64.b64decode(text)) for name, text in embedded.items()}), True
+
+
+def _packed(artifact: Artifact) -> dict[str, str]:
+    return {name: base64.b64encode(zlib.compress(data, 6)).decode("ascii") for name, data in artifact.files.items()}
+
+
+def _is_string_dtype(dtype: Any) -> bool:
+    return dtype is not None and "string" in str(getattr(dtype, "name", dtype))
+
+
+def _variable_dtype(source: VariableSource, policy: str) -> str:
+    """The dtype of the Keras variable: the policy's for float32, else the source's, narrowed where the backend has no 64 bits."""
+    if source.dtype == "float32":
+        return policy
+    if source.dtype in {"int64", "uint64", "float64"}:
+        return str(keras.backend.standardize_dtype(keras.ops.zeros((), dtype=source.dtype).dtype))
+    return source.dtype
+
+
+def _numpy_strings(value: Any) -> Any:
+    """Strings as object arrays of UTF-8 bytes; anything else as it is."""
+    if isinstance(value, (str, bytes)):
+        return np.array(value.encode() if isinstance(value, str) else value, dtype=object)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "USO":
+        flat = [v.encode() if isinstance(v, str) else v for v in value.ravel().tolist()]
+        made = np.empty(len(flat), dtype=object)
+        made[:] = flat
+        return made.reshape(value.shape)
+    if "string" in str(getattr(value, "dtype", "")) and hasattr(value, "numpy"):
+        return _numpy_strings(np.asarray(value.numpy(), dtype=object))
+    return value
+
+
+def _surplus(names: list[str], inputs: Any) -> dict[str, Any]:
+    return {f"input_{i}": inputs[i] for i in range(len(names), len(inputs))}
+
+
+def _input_structures(program: Program, variant: Variant) -> Iterator[Structure]:
+    """The structures of a variant's arguments, in the order of its flat inputs."""
+    yield from variant.trace.args
+    for name in sorted(variant.trace.kwargs):
+        yield variant.trace.kwargs[name]
+
+
+def _as_output(value: Any) -> Any:
+    """A value of the graph as an output: numbers on the device, strings numpy."""
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind not in "OSU":
+        return keras.ops.convert_to_tensor(value)
+    return value
+
+
+def _compose(spec: CompositeSpec, parts: list[Any]) -> Any:
+    """A ragged or sparse value as the tuple of its dense parts."""
+    return tuple(parts)
+
+
+def _declare(outputs: Any, shapes: Any, batch: int | None) -> Any:
+    if isinstance(outputs, Mapping):
+        return {
+            key: _declare(value, shapes[key] if isinstance(shapes, Mapping) else shapes, batch) for key, value in outputs.items()
+        }
+    if isinstance(outputs, (list, tuple)):
+        return type(outputs)(_declare(value, shape, batch) for value, shape in zip(outputs, shapes, strict=True))
+    return keras.KerasTensor((batch, *shapes), dtype=outputs.dtype)
+
+
+def _tuples(shapes: Any) -> Any:
+    """Shapes that went through JSON, as tuples again."""
+    if isinstance(shapes, list) and all(isinstance(n, int) or n is None for n in shapes):
+        return tuple(shapes)
+    if isinstance(shapes, list):
+        return [_tuples(s) for s in shapes]
+    if isinstance(shapes, dict):
+        return {key: _tuples(value) for key, value in shapes.items()}
+    return shapes
+
+
+def _shapes_to_symbols(shapes: Any, dtypes: Iterator[str]) -> Any:
+    if isinstance(shapes, Mapping):
+        return {key: _shapes_to_symbols(shapes[key], dtypes) for key in sorted(shapes)}
+    if isinstance(shapes, (list, tuple)) and any(isinstance(s, (list, tuple, Mapping)) for s in shapes):
+        return [_shapes_to_symbols(s, dtypes) for s in shapes]
+    return keras.KerasTensor(tuple(shapes), dtype=next(dtypes))

@@ -1,0 +1,104 @@
+"""From a handle to an artifact, and from an artifact to a program: the one module that knows handles, formats and graph."""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from thaw import formats, handles
+from thaw.errors import HubArgumentError, listed
+from thaw.formats.files import MemoryFiles
+from thaw.graph.artifact import Artifact, MetaGraph
+from thaw.graph.program import Program, program_of
+
+TRAIN_TAG = "train"
+"""By convention, the tag of the metagraph for training in a TF1 Hub module."""
+
+
+def resolve(handle: str | os.PathLike[str]) -> Path:
+    """The local folder or file behind `handle`: complete, verified, read-only; downloaded into the cache where it must be.
+
+    Raises:
+        HandleError: nothing is there; says what was tried.
+    """
+    return handles.resolve(handle)
+
+
+def load(handle: str | os.PathLike[str]) -> Artifact:
+    """What the artifact behind `handle` holds, as plain data; weights stay on disk until they are asked for.
+
+    Raises:
+        HandleError: nothing is there.
+        FormatError: what is there cannot be read.
+    """
+    return formats.read(resolve(handle))
+
+
+def from_files(files: dict[str, bytes]) -> Artifact:
+    """An artifact from its small files alone (`Artifact.files`); reading a weight raises, as they are elsewhere."""
+    return formats.read(MemoryFiles(files))
+
+
+def choose_metagraph(artifact: Artifact, tags: Collection[str] | None) -> MetaGraph:
+    """The metagraph with exactly those tags; with None the one for serving: no tags in a TF1 Hub module, else the first.
+
+    Raises:
+        HubArgumentError: there is none with those tags.
+    """
+    if tags is None:
+        untagged = [m for m in artifact.metagraphs if not m.tags]
+        serving = [m for m in artifact.metagraphs if "serve" in m.tags]
+        return (untagged or serving or list(artifact.metagraphs))[0]
+    for metagraph in artifact.metagraphs:
+        if metagraph.tags == frozenset(tags):
+            return metagraph
+    raise HubArgumentError(
+        f"There is no metagraph with the tags {sorted(tags)}",
+        f"one of {listed(sorted(m.tags) for m in artifact.metagraphs)}",
+        "Leave `tags` out to take the one for serving",
+    )
+
+
+def choose_signature(metagraph: MetaGraph, signature: str | None) -> str | None:
+    """The name of the signature to use, or None for `__call__`.
+
+    Without a choice: `__call__` where the artifact has one, else "default", "serving_default" or its only signature.
+
+    Raises:
+        HubArgumentError: there is no such signature.
+    """
+    known = list(metagraph.signatures)
+    if signature is None:
+        if "__call__" in metagraph.callables:
+            return None
+        named = [n for n in ("default", "serving_default", "frozen") if n in known] or (known if len(known) == 1 else [])
+        if named:
+            return named[0]
+        raise HubArgumentError(
+            "The artifact has no `__call__` and no default signature", f"a choice among {listed(known)}", "Pass `signature=`"
+        )
+    if signature not in known:
+        raise HubArgumentError(
+            f"There is no signature {signature!r}", f"one of {listed(known)}", "Pass one of these, or none for `__call__`"
+        )
+    return signature
+
+
+def program(artifact: Artifact, metagraph: MetaGraph, signature: str | None) -> Program:
+    """The program of a signature (None: of `__call__`), with its twin for training from the metagraph tagged {"train"}."""
+    if signature is None:
+        return program_of(metagraph.callables["__call__"], metagraph.library)
+    function = metagraph.signatures[signature]
+    for other in artifact.metagraphs:
+        if other is not metagraph and other.tags == metagraph.tags | {TRAIN_TAG} and signature in other.signatures:
+            return program_of(function, metagraph.library, (other.signatures[signature], other.library, other.update_ops))
+    if TRAIN_TAG in metagraph.tags:
+        return program_of(function, metagraph.library, (function, metagraph.library, metagraph.update_ops))
+    return program_of(function, metagraph.library)
+
+
+def regularization(artifact: Artifact, metagraph: MetaGraph) -> MetaGraph | None:
+    """The metagraph whose regularization losses count: the one for training where it has any, else the one in use."""
+    for other in artifact.metagraphs:
+        if other.tags == metagraph.tags | {TRAIN_TAG} and other.regularization_losses is not None:
+            return other
+    return metagraph if metagraph.regularization_losses is not None else None
