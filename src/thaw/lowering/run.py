@@ -115,9 +115,7 @@ class Context:
                 "Expected it in the function library; the file is incomplete: get it again from its publisher."
             ) from None
 
-    def call(
-        self, function: FunctionName | Graph, inputs: Sequence[Value], context: "Context | None" = None
-    ) -> list[Value]:
+    def call(self, function: FunctionName | Graph, inputs: Sequence[Value], context: "Context | None" = None) -> list[Value]:
         """Runs a function of the library (or a graph) on `inputs` in this context (or in `context`)."""
         graph = self.graph(function)
         return self.resources.plan(graph, self.compute_dtype).run(context or self.child(), inputs)
@@ -163,9 +161,7 @@ class Step:
 
     __slots__ = ("attributes", "free", "inputs", "lowering", "node", "outputs", "static")
 
-    def __init__(
-        self, node: Node, lowering: Lowering, attributes: dict[str, Any], inputs: list[int], outputs: int
-    ) -> None:
+    def __init__(self, node: Node, lowering: Lowering, attributes: dict[str, Any], inputs: list[int], outputs: int) -> None:
         self.node = node
         self.lowering = lowering
         self.attributes = attributes

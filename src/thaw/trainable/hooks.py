@@ -131,6 +131,8 @@ def is_batch_norm(layer: keras.Layer) -> bool:
 
 # Optimizers
 
+AVERAGES = "_model_variables_moving_average"
+HALF_SUMS = "_accumulated_gradients"
 _NO_SLOTS = frozenset({"_variables", "_trainable_variables", "_inner_optimizers"})
 
 
@@ -196,17 +198,17 @@ def build_again(optimizer: keras.Optimizer, variables: list[keras.Variable]) -> 
     """Let an optimizer without slots build itself on `variables`."""
     optimizer._trainable_variables_indices = {}
     optimizer.built = False
-    with keras.name_scope(optimizer.name):
-        optimizer.build(list(variables))
+    optimizer.build(list(variables))
     optimizer.built = True
 
 
 def point_wrapper_at(optimizer: keras.Optimizer, variables: list[keras.Variable], child_of: dict[int, int] | None) -> None:
     """Tell a wrapping optimizer its variables anew; `child_of` maps their ids to positions in a MultiOptimizer."""
-    optimizer._trainable_variables_indices = {optimizer._var_key(v): i for i, v in enumerate(variables)}
-    optimizer._trainable_variables[:] = list(variables)
+    # Past TensorFlow's tracking, whose list wrapper compares variables by value.
+    put_over(optimizer, "_trainable_variables", list(variables))
+    put_over(optimizer, "_trainable_variables_indices", {optimizer._var_key(v): i for i, v in enumerate(variables)})
     if child_of is not None:
-        optimizer._var_to_optimizer_idx = {optimizer._var_key(v): child_of[id(v)] for v in variables}
+        put_over(optimizer, "_var_to_optimizer_idx", {optimizer._var_key(v): child_of[id(v)] for v in variables})
 
 
 def child_positions(optimizer: keras.Optimizer, variables: Iterable[keras.Variable]) -> dict[int, int]:
@@ -229,9 +231,19 @@ def position(optimizer: keras.Optimizer, variable: object) -> int:
     return int(optimizer._get_variable_index(variable))
 
 
+def step_count(optimizer: keras.Optimizer) -> keras.Variable:
+    """The variable that counts steps, before division by gradient accumulation."""
+    return optimizer._iterations
+
+
 def raw_steps(optimizer: keras.Optimizer) -> int:
-    """Steps counted so far, before division by gradient accumulation."""
-    return int(np.asarray(keras.ops.convert_to_numpy(optimizer._iterations)))
+    """The value of `step_count`."""
+    return int(np.asarray(keras.ops.convert_to_numpy(step_count(optimizer))))
+
+
+def running_product(optimizer: keras.Optimizer) -> keras.Variable | None:
+    """Nadam's product of all momenta so far; None for other optimizers."""
+    return optimizer._u_product if isinstance(optimizer, keras.optimizers.Nadam) else None
 
 
 class shifted_steps(AbstractContextManager[None]):
@@ -242,15 +254,20 @@ class shifted_steps(AbstractContextManager[None]):
 
     def __enter__(self) -> None:
         # Past Keras' and TensorFlow's attribute tracking: this is a passing tensor, no state.
-        object.__setattr__(self._optimizer, "_iterations", self._count - self._offset)
+        if self._offset:
+            put_over(self._optimizer, "_iterations", self._count - self._offset)
 
     def __exit__(self, *_: object) -> None:
-        object.__setattr__(self._optimizer, "_iterations", self._count)
+        put_over(self._optimizer, "_iterations", self._count)
 
 
-def hook_update(optimizer: keras.Optimizer, replacement: Callable[..., None]) -> Callable[..., None]:
-    """Put `replacement(grads, variables, learning_rate)` over an optimizer's update; returns the class' own, bound."""
+def hook_update(optimizer: keras.Optimizer, replacement: Callable[..., None]) -> None:
+    """Put `replacement(grads, variables, learning_rate)` over an optimizer's update of one step."""
     put_over(optimizer, "_backend_update_step", replacement)
+
+
+def own_update(optimizer: keras.Optimizer) -> Callable[..., None]:
+    """The optimizer's update of one step as its class has it."""
     return own_method(optimizer, "_backend_update_step")
 
 
