@@ -7,6 +7,8 @@ model is touched. Backends are imported inside functions, and only the one that 
 
 import functools
 import inspect
+import os
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -433,6 +435,16 @@ def state_is_home(model: keras.Model) -> None:
     model._jax_state_synced = True
 
 
+def state_is_away(model: keras.Model) -> None:
+    """Tell Keras that a step has the values of the variables."""
+    model._jax_state_synced = False
+
+
+def forget_state(model: keras.Model) -> None:
+    """Drop the state of an earlier epoch, which must not be synced into the lists of this one."""
+    model._jax_state = None
+
+
 def synced(model: keras.Model) -> None:
     """Tell Keras that the state at hand was written to the variables."""
     model._jax_state_synced = True
@@ -479,8 +491,8 @@ def _prepared(method: Callable[..., Any], prepare: Callable[[keras.Model], None]
     return call
 
 
-def after_load(finish: Callable[[keras.Model, str], None]) -> Callable[[], None]:
-    """Call `finish(model, path)` after keras.saving.load_model has read a .keras file. Returns the undoing."""
+def after_load(concerns: Callable[[str], bool], finish: Callable[[keras.Model, str], None]) -> Callable[[], None]:
+    """Call `finish(model, path)` after keras.saving.load_model has read a file that `concerns` it. Returns the undoing."""
     if "load" in _obeying:
         return _obeying["load"]
     from keras.src.saving import saving_lib
@@ -489,7 +501,12 @@ def after_load(finish: Callable[[keras.Model, str], None]) -> Callable[[], None]
 
     @functools.wraps(original)
     def load_model(filepath: Any, *args: Any, **kwargs: Any) -> Any:
-        model = original(filepath, *args, **kwargs)
+        if not isinstance(filepath, str | os.PathLike) or not concerns(str(filepath)):
+            return original(filepath, *args, **kwargs)
+        with warnings.catch_warnings():
+            # `finish` loads what Keras skips here, once the flags are those of the file.
+            warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
+            model = original(filepath, *args, **kwargs)
         if isinstance(model, keras.Model):
             finish(model, str(filepath))
         return model
