@@ -28,7 +28,13 @@ A message is one sentence of what happened (with the values), one of what was ex
     │   ├── UnhandledAttributeError
     │   ├── UnhandledValueError
     │   ├── StaticInputError
-    │   └── LoweringError
+    │   ├── TableError                 a lookup table cannot be filled or read
+    │   ├── MissingPackageError        an op needs a library that is not installed
+    │   ├── HostPaddingError           strings cannot be given one shape under jit
+    │   ├── LoweringError
+    │   ├── ControlFlowError           loops or conditions of TensorFlow 1 that do not fit together
+    │   ├── LoopGradientError          a loop of unknown length cannot be differentiated here
+    │   └── LoopLimitError             a loop does not end within its bound
     ├── InputError                     a call's inputs do not fit the signature
     ├── SelectionError                 a name, index or pattern picks nothing
     │   └── UnknownLayerError
@@ -237,6 +243,37 @@ class StaticInputError(GraphError):
         )
 
 
+class TableError(GraphError):
+    """A lookup table cannot be filled or read."""
+
+    def __init__(self, table: str, reason: str) -> None:
+        super().__init__(
+            f"The lookup table {table!r} {reason}. Expected every table to be filled once, from assets that the artifact carries, "
+            "each key standing there once. The artifact is incomplete or damaged: get it again from its publisher."
+        )
+
+
+class MissingPackageError(GraphError, ImportError):
+    """An op needs a library that is not installed."""
+
+    def __init__(self, library: str, purpose: str) -> None:
+        super().__init__(
+            f"The library {library!r} is not installed, and this graph needs it for {purpose}. "
+            f"Expected it beside thaw. Run: pip install {library}"
+        )
+
+
+class HostPaddingError(GraphError):
+    """The numbers that a batch of strings becomes cannot be brought to one shape for a compiled step."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"A batch of strings cannot be given the shapes that the compiled step was traced for: {reason}. "
+            "Expected texts of at most the number of tokens that the batch was packed for, and a graph whose shapes grow with them. "
+            "Pack the strings anew (`encode_strings`), compile with `run_eagerly=True`, or map `layer.preprocess` over the data."
+        )
+
+
 class LoweringError(GraphError):
     """An op could not be computed on the values that reached it."""
 
@@ -247,6 +284,41 @@ class LoweringError(GraphError):
             "Expected inputs that fit the published graph; check the shapes and dtypes of what you feed "
             "(`thaw inspect` prints the signature)."
         )
+
+
+class ControlFlowError(GraphError):
+    """Nodes of TensorFlow 1's control flow do not form loops and conditions."""
+
+    def __init__(self, graph: str, node: str, problem: str, expected: str) -> None:
+        super().__init__(
+            f"Node {node!r} of graph {graph!r} {problem}. Expected {expected}. The control flow of this graph is damaged, or was "
+            "written by something other than TensorFlow 1: export it again, or choose an inner output before this node (`outputs=`)."
+        )
+        self.node = node
+
+
+class LoopGradientError(GraphError):
+    """A gradient was asked of a loop whose trip count is not known while tracing (JAX)."""
+
+    def __init__(self, loop: str) -> None:
+        super().__init__(
+            f"The loop {loop!r} runs as often as its data say, and JAX cannot differentiate a loop of unknown length. "
+            "Expected a trip count that follows from shapes or constants, or a bound. Give one: "
+            "`KerasLayer(..., max_iterations=N)`, with N at least as large as the longest run of this loop; or train it on PyTorch."
+        )
+        self.loop = loop
+
+
+class LoopLimitError(GraphError):
+    """A loop was cut off at its bound while its condition still held."""
+
+    def __init__(self, loop: str, limit: int, given: bool) -> None:
+        whose = f"max_iterations={limit}" if given else f"the {limit} iterations that thaw allows"
+        super().__init__(
+            f"The loop {loop!r} still wants to go on after {whose}. Expected it to end by then. If it is meant to run longer, "
+            "give a larger `max_iterations=`; otherwise its condition never becomes false on this input: check what you feed."
+        )
+        self.loop = loop
 
 
 class NothingSelectedError(SelectionError):

@@ -65,60 +65,38 @@ def before(nodes: Mapping[str, Node], node: Node) -> Iterator[str]:
 def sort(nodes: Mapping[str, Node], seeds: Iterable[str], graph: str) -> list[str]:
     """Names of all nodes that `seeds` wait for over data and control edges, each after those that it waits for.
 
+    What only the ways back of loops wait for comes last.
+
     Raises:
         ControlFlowError: nodes wait for one another in a circle that is not a loop's.
     """
     result: list[str] = []
     done: dict[str, bool] = {}
-    for seed in seeds:
-        work = [(seed, False)]
-        while work:
-            name, leave = work.pop()
-            if leave:
-                done[name] = True
-                result.append(name)
-            elif name not in done:
-                done[name] = False
-                work.append((name, True))
-                work.extend((b, False) for b in reversed(list(before(nodes, nodes[name]))) if not done.get(b))
-            elif not done[name]:
-                raise ControlFlowError(
-                    graph, name, "stands in a circle of nodes outside of any loop", "circles only through NextIteration"
-                )
-    return _with_ways_back(nodes, result, graph)
-
-
-def _with_ways_back(nodes: Mapping[str, Node], found: list[str], graph: str) -> list[str]:
-    """`found`, and what the NextIterations of its Merges wait for."""
-    known = set(found)
-    back = [t.node for n in found if nodes[n].op in MERGE for t in nodes[n].inputs if t.node in nodes and t.node not in known]
-    while back:
-        more = _sort_rest(nodes, list(dict.fromkeys(back)), known, graph)
-        found.extend(more)
-        back = [t.node for n in more if nodes[n].op in MERGE for t in nodes[n].inputs if t.node in nodes and t.node not in known]
-    return found
-
-
-def _sort_rest(nodes: Mapping[str, Node], seeds: list[str], known: set[str], graph: str) -> list[str]:
-    result: list[str] = []
-    open_: set[str] = set()
-    for seed in seeds:
-        work = [(seed, False)]
-        while work:
-            name, leave = work.pop()
-            if leave:
-                open_.discard(name)
-                known.add(name)
-                result.append(name)
-            elif name in open_:
-                raise ControlFlowError(
-                    graph, name, "stands in a circle of nodes outside of any loop", "circles only through NextIteration"
-                )
-            elif name not in known:
-                open_.add(name)
-                work.append((name, True))
-                work.extend((b, False) for b in reversed(list(before(nodes, nodes[name]))) if b not in known)
+    seeds, new = list(seeds), 0
+    while seeds:
+        for seed in seeds:
+            _visit(nodes, seed, done, result, graph)
+        merges = [nodes[name] for name in result[new:] if nodes[name].op in MERGE]
+        new = len(result)
+        seeds = [t.node for merge in merges for t in merge.inputs if t.node in nodes and t.node not in done]
     return result
+
+
+def _visit(nodes: Mapping[str, Node], seed: str, done: dict[str, bool], result: list[str], graph: str) -> None:
+    work = [(seed, False)]
+    while work:
+        name, leave = work.pop()
+        if leave:
+            done[name] = True
+            result.append(name)
+        elif name not in done:
+            done[name] = False
+            work.append((name, True))
+            work.extend((b, False) for b in reversed(list(before(nodes, nodes[name]))) if not done.get(b))
+        elif not done[name]:
+            raise ControlFlowError(
+                graph, name, "stands in a circle of nodes outside of any loop", "circles only through NextIteration"
+            )
 
 
 def find_frames(nodes: Mapping[str, Node], ordered: Iterable[str], graph: str) -> dict[str, Path]:
