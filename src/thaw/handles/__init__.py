@@ -77,5 +77,6 @@ def _resolve_path(text: str, cache_dir: str | os.PathLike[str] | None, progress:
 
 
 def _forms() -> list[tuple[str, str]]:
-    """Every kind of handle with its example."""
-    return [(scheme.name, scheme.example) for scheme in SCHEMES.values()]
+    """Every kind of handle with its example, those that need no account or library first."""
+    entries = sorted(SCHEMES.values(), key=lambda scheme: (scheme.name not in ("file", "https"), scheme.name))
+    return [(scheme.name, scheme.example) for scheme in entries]
