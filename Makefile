@@ -16,7 +16,9 @@
 PYTHON   ?= python3
 BACKENDS := jax torch tensorflow
 BACKEND  ?= $(BACKENDS)
+# More arguments: PYTEST='-k Conv2D', SECTION='lowering math'
 PYTEST   ?=
+SECTION  ?=
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -88,10 +90,10 @@ check: $(VENV)/.dev
 
 docs: $(VENV)/.user
 	$(BIN)/python tools/make_architecture_tree.py
-	KERAS_BACKEND=jax $(BIN)/python tools/make_docs.py
+	for tool in tools/make_*_doc.py; do KERAS_BACKEND=jax $(BIN)/python $$tool || exit 1; done
 
 golden: $(VENV)/.peers
-	KERAS_BACKEND=tensorflow $(BIN)/python tools/make_golden.py
+	KERAS_BACKEND=tensorflow $(BIN)/python tools/make_golden.py $(SECTION)
 
 bench: $(VENV)/.peers
 	$(BIN)/python benchmarks/run.py
