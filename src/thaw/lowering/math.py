@@ -371,5 +371,3 @@ def complex_number(np: Any, real: Value, imag: Value, *, Tout: str = "complex64"
         return (real + 1j * imag).astype(numpy_dtype(Tout))
     real, imag = real + ops.zeros_like(imag), imag + ops.zeros_like(real)
     return ops.view_as_complex(ops.stack([real, imag], axis=-1))
-
-

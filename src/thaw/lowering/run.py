@@ -19,7 +19,7 @@ from thaw.errors import (
 )
 from thaw.graph.ir import FunctionName, Graph, Node, Tensor
 from thaw.lowering.registry import IMPLIED, LOWERINGS, Lowering
-from thaw.lowering.values import NotKnownError, Value, is_host, known, numpy_dtype
+from thaw.lowering.values import Handle, NotKnownError, Value, is_host, known, numpy_dtype
 
 PLACES = frozenset({"Placeholder", "_Arg", "PlaceholderWithDefault"})
 """Ops that stand for an input of the graph."""
@@ -358,12 +358,15 @@ class Plan:
                     values[number] = result
             for number in step.free:
                 values[number] = None
-        return [values[number] for number in self.outputs]
+        results = [values[number] for number in self.outputs]
+        return [context.read(r.key) if isinstance(r, Handle) and r.reference else r for r in results]
 
     def _apply(self, step: Step, context: Context, arguments: list[Value]) -> Value:
         lowering = step.lowering
         context.node = step.node
         try:
+            if not lowering.context:  # only ops about variables see a TF1 reference; the others its value, now
+                arguments = [context.read(a.key) if isinstance(a, Handle) and a.reference else a for a in arguments]
             if lowering.host and lowering.variadic:
                 arguments = [known(a, f"input {i}") for i, a in enumerate(arguments)]
             for i, name in step.static:

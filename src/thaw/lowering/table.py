@@ -3,4 +3,18 @@
 A family is a file of lowerings that belong together; which ops there are is listed in docs/ops.md.
 """
 
+from thaw.lowering import activation as activation
+from thaw.lowering import arrange as arrange
+from thaw.lowering import array as array
+from thaw.lowering import choose as choose
+from thaw.lowering import conv as conv
+from thaw.lowering import dtypes as dtypes
+from thaw.lowering import logic as logic
+from thaw.lowering import loss as loss
 from thaw.lowering import math as math
+from thaw.lowering import matmul as matmul
+from thaw.lowering import normalization as normalization
+from thaw.lowering import pool as pool
+from thaw.lowering import reductions as reductions
+from thaw.lowering import slicing as slicing
+from thaw.lowering import variables as variables

@@ -5,6 +5,7 @@ the inputs, so that one line serves both: `xp(x, y).maximum(x, y)`. numpy and `k
 object arrays of bytes, always on the host. Imports keras and numpy.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -13,6 +14,19 @@ from keras import ops
 
 Value = Any
 """numpy array or scalar, backend tensor, or a host object (resource handle, tensor list, ...)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """A variable as a value.
+
+    Attributes:
+        key: what the context knows it by (`shared_name`).
+        reference: whether it is a TF1 reference variable, which ops that are not about variables take by value.
+    """
+
+    key: str
+    reference: bool = False
 
 
 def is_host(value: Value) -> bool:

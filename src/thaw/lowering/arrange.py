@@ -1,0 +1,210 @@
+"""Other orders and sizes of the same elements: transposing, reversing, rolling, repeating, padding, blocks of space."""
+
+from typing import Any
+
+import numpy
+from keras import ops
+
+from thaw.lowering.array import on_device_if_known
+from thaw.lowering.elementwise import alike, apply
+from thaw.lowering.math import is_complex
+from thaw.lowering.registry import lowering
+from thaw.lowering.values import Value, is_host, sizes, static_shape
+
+
+@lowering("Transpose", static=("perm",))
+def transpose(x: Value, perm: Value) -> Value:
+    """Axes in another order."""
+    order = tuple(n % len(perm) for n in sizes(perm)) if len(perm) else ()
+    return x if order == tuple(range(len(order))) else apply(lambda np, x: np.transpose(x, order), x)
+
+
+@lowering("ConjugateTranspose", static=("perm",))
+def conjugate_transpose(x: Value, perm: Value) -> Value:
+    """Axes in another order, complex conjugates of the elements."""
+    result: Value = transpose(x, perm)
+    return apply(lambda np, y: np.conj(y), result) if is_complex(x) else result
+
+
+@lowering("InvertPermutation", gradient="none")
+def invert_permutation(x: Value) -> Value:
+    """The permutation that undoes `x`."""
+    if is_host(x):
+        return numpy.argsort(x).astype(x.dtype)
+    return ops.cast(ops.argsort(x), x.dtype)
+
+
+@lowering("ReverseV2", static=("axis",))
+def reverse(tensor: Value, axis: Value) -> Value:
+    """Axes the other way round."""
+    axes = tuple(n % len(static_shape(tensor)) for n in sizes(axis))
+    return apply(lambda np, x: np.flip(x, axis=axes), tensor) if axes else tensor
+
+
+@lowering("Reverse", static=("dims",))
+def reverse_marked(tensor: Value, dims: Value) -> Value:
+    """Axes the other way round, those that are marked true."""
+    result: Value = reverse(tensor, numpy.flatnonzero(dims))
+    return result
+
+
+@lowering("ReverseSequence")
+def reverse_sequence(input: Value, seq_lengths: Value, *, seq_dim: int, batch_dim: int = 0) -> Value:
+    """The first `seq_lengths[i]` elements along an axis the other way round, for each i of the batch."""
+    rank = len(static_shape(input))
+    seq_dim, batch_dim = seq_dim % rank, batch_dim % rank
+
+    def function(np: Any, x: Value, limits: Value) -> Value:
+        length = static_shape(x)[seq_dim] if static_shape(x)[seq_dim] is not None else ops.shape(x)[seq_dim]
+        positions = np.arange(length, dtype="int32")
+        limits = np.expand_dims(limits, 1)
+        limits = limits.astype("int32") if np is numpy else ops.cast(limits, "int32")
+        taken = np.where(positions < limits, limits - 1 - positions, positions)  # (batch, sequence)
+        if seq_dim < batch_dim:
+            taken = np.transpose(taken)
+        for axis in range(rank):
+            if axis not in (seq_dim, batch_dim):
+                taken = np.expand_dims(taken, axis)
+        return np.take_along_axis(x, taken, axis=seq_dim)
+
+    return apply(function, input, seq_lengths)
+
+
+@lowering("Roll", static=("shift", "axis"))
+def roll(input: Value, shift: Value, axis: Value) -> Value:
+    """Elements moved along axes; what leaves at one end enters at the other."""
+    for by, along in zip(sizes(shift), sizes(axis), strict=True):
+        input = apply(lambda np, x, by=by, along=along: np.roll(x, by, axis=along), input)
+    return input
+
+
+@lowering("Tile", static=("multiples",))
+def tile(input: Value, multiples: Value) -> Value:
+    """Repeated along each axis."""
+    if not is_host(multiples):  # TensorFlow, unknown lengths
+        return ops.tile(on_device_if_known(input), multiples)
+    return apply(lambda np, x: np.tile(x, sizes(multiples)) if len(multiples) else x, input)
+
+
+def padded(input: Value, paddings: Value, fill: Value) -> Value:
+    """With `fill` around; a negative padding cuts off, as TensorFlow's gradients do."""
+    widths = [(int(a), int(b)) for a, b in paddings]
+    if is_host(input) and is_host(fill):
+        return numpy.pad(input, widths, constant_values=numpy.asarray(fill, dtype=input.dtype))
+    if not is_host(fill):  # `ops.pad` wants a number
+        input, fill = alike(input, fill)
+        inside = ops.pad(ops.ones_like(input), widths)
+        return ops.where(inside == 1, ops.pad(input, widths), fill)
+    value = fill.item()
+    if not any(a or b for a, b in widths):
+        return input
+    return ops.pad(input, widths, constant_values=value) if value else ops.pad(input, widths)
+
+
+@lowering("Pad", static=("paddings",))
+def pad(input: Value, paddings: Value) -> Value:
+    """With zeros around."""
+    return padded(input, paddings, numpy.zeros((), dtype="float32") if not is_host(input) else numpy.zeros((), input.dtype))
+
+
+@lowering("PadV2", static=("paddings",))
+def pad_with(input: Value, paddings: Value, constant_values: Value) -> Value:
+    """With a value around."""
+    return padded(input, paddings, constant_values)
+
+
+@lowering("MirrorPad", static=("paddings",))
+def mirror_pad(input: Value, paddings: Value, *, mode: str) -> Value:
+    """With its own reflection around; "SYMMETRIC" repeats the border, "REFLECT" does not."""
+    repeat_border = mode == "SYMMETRIC"
+    for axis, (before, after) in enumerate((int(a), int(b)) for a, b in paddings):
+        length = static_shape(input)[axis]
+        if not before and not after:
+            continue
+        assert length is not None, "only axes of known length are mirrored"
+        positions = numpy.arange(-before, length + after)
+        period = 2 * length if repeat_border else max(2 * length - 2, 1)
+        positions %= period
+        positions = numpy.where(positions < length, positions, period - positions - (1 if repeat_border else 0))
+        if is_host(input):
+            input = numpy.take(input, positions, axis=axis)
+        else:
+            input = ops.take(input, on_device_if_known(positions.astype("int32")), axis=axis)
+    return input
+
+
+@lowering("MirrorPadGrad", static=("paddings",))
+def mirror_pad_gradient(input: Value, paddings: Value, *, mode: str) -> Value:
+    """What mirroring adds up to, folded back."""
+    offset = 0 if mode == "SYMMETRIC" else 1
+    for axis, (before, after) in enumerate((int(a), int(b)) for a, b in paddings):
+        length = (static_shape(input)[axis] or 0) - before - after
+        middle = _along(input, axis, before, before + length)
+        for width, begin, at in ((before, 0, offset), (after, before + length, length - offset - after)):
+            if width:
+                piece = apply(lambda np, x, axis=axis: np.flip(x, axis=axis), _along(input, axis, begin, begin + width))
+                widths = numpy.zeros((len(static_shape(input)), 2), dtype=int)
+                widths[axis] = (at, length - at - width)
+                middle = apply(lambda np, x, y: x + y, middle, pad(piece, widths))
+        input = middle
+    return input
+
+
+def _along(x: Value, axis: int, begin: int, end: int) -> Value:
+    return x[(slice(None),) * axis + (slice(begin, end),)]
+
+
+@lowering("SpaceToBatchND", static=("block_shape", "paddings"), ignored=("Tblock_shape",))
+def space_to_batch(input: Value, block_shape: Value, paddings: Value) -> Value:
+    """Blocks of space moved into the batch, after padding with zeros."""
+    blocks = sizes(block_shape)
+    rank = len(static_shape(input))
+    widths = [(0, 0), *((int(a), int(b)) for a, b in paddings), *[(0, 0)] * (rank - 1 - len(blocks))]
+    x = pad(input, numpy.array(widths))
+    own = static_shape(x)
+    inner: list[int] = []
+    for n, block in zip(own[1 : 1 + len(blocks)], blocks, strict=True):
+        inner += [(n or 0) // block, block]
+    rest = [int(n or 0) for n in own[1 + len(blocks) :]]
+    count = len(blocks)
+    order = [2 + 2 * i for i in range(count)] + [0] + [1 + 2 * i for i in range(count)]
+    order += list(range(1 + 2 * count, 1 + 2 * count + len(rest)))
+    return apply(
+        lambda np, x: np.reshape(np.transpose(np.reshape(x, (-1, *inner, *rest)), order), (-1, *inner[::2], *rest)),
+        x,
+    )
+
+
+@lowering("BatchToSpaceND", static=("block_shape", "crops"), ignored=("Tblock_shape", "Tcrops"))
+def batch_to_space(input: Value, block_shape: Value, crops: Value) -> Value:
+    """Blocks of the batch moved into space, then cropped."""
+    blocks = sizes(block_shape)
+    own = static_shape(input)
+    count = len(blocks)
+    space = [int(n or 0) for n in own[1 : 1 + count]]
+    rest = [int(n or 0) for n in own[1 + count :]]
+    order = [count]
+    for i in range(count):
+        order += [count + 1 + i, i]
+    order += list(range(1 + 2 * count, 1 + 2 * count + len(rest)))
+    merged = [n * b for n, b in zip(space, blocks, strict=True)]
+    x = apply(
+        lambda np, x: np.reshape(np.transpose(np.reshape(x, (*blocks, -1, *space, *rest)), order), (-1, *merged, *rest)),
+        input,
+    )
+    cuts = (slice(int(a), n - int(b)) for n, (a, b) in zip(merged, crops, strict=True))
+    return x[(slice(None), *cuts)]
+
+
+@lowering("SpaceToBatch", static=("paddings",))
+def space_to_batch_square(input: Value, paddings: Value, *, block_size: int) -> Value:
+    """Square blocks of space moved into the batch, after padding with zeros."""
+    result: Value = space_to_batch(input, numpy.array([block_size] * 2), paddings)
+    return result
+
+
+@lowering("BatchToSpace", static=("crops",))
+def batch_to_space_square(input: Value, crops: Value, *, block_size: int) -> Value:
+    """Blocks of the batch moved into space as squares, then cropped."""
+    result: Value = batch_to_space(input, numpy.array([block_size] * 2), crops)
+    return result

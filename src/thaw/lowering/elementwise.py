@@ -1,0 +1,61 @@
+"""The decorator for elementwise ops: one line of arithmetic that serves numpy, tensors, and both mixed.
+
+`@elementwise("Sqrt")` over `def sqrt(np, x)` registers `sqrt(x)`: `np` is numpy where every input is known, `keras.ops`
+otherwise, in which case known inputs become tensors first (PyTorch does not add an array to a tensor).
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from thaw.lowering.registry import lowering
+from thaw.lowering.values import Value, cast, dtype_of, is_host, on_device, xp
+
+Arithmetic = Callable[..., Value]
+
+
+def alike(*values: Value) -> tuple[Value, ...]:
+    """`values` on one side: all numpy where all are known, all tensors otherwise."""
+    if all(is_host(v) for v in values):
+        return values
+    return tuple(on_device(v) if is_host(v) else v for v in values)
+
+
+def apply(function: Arithmetic, *values: Value, **attributes: Any) -> Value:
+    """`function(np, *values)` in the namespace that fits; numpy's warnings are TensorFlow's silent NaN and overflow."""
+    values = alike(*values)
+    if is_host(values[0]):
+        with numpy.errstate(all="ignore"):
+            return function(numpy, *values, **attributes)
+    return function(xp(*values), *values, **attributes)
+
+
+def elementwise(
+    *names: str, same: bool = True, gradient: str = "yes", ignored: tuple[str, ...] = ()
+) -> Callable[[Arithmetic], Arithmetic]:
+    """Registers `function(np, x, ..., *, attributes)` as the lowering `(x, ..., *, attributes)` of the ops `names`.
+
+    Args:
+        names: op types.
+        same: whether the result has the dtype of the first input (numpy and Keras promote where TensorFlow does not).
+        gradient: as for `lowering`.
+        ignored: as for `lowering`.
+    """
+
+    def register(function: Arithmetic) -> Arithmetic:
+        @functools.wraps(function)
+        def run(*values: Value, **attributes: Any) -> Value:
+            result = apply(function, *values, **attributes)
+            if same and dtype_of(result) != dtype_of(values[0]):
+                result = cast(result, dtype_of(values[0]))
+            return result
+
+        own = inspect.signature(function)
+        run.__signature__ = own.replace(parameters=list(own.parameters.values())[1:])  # type: ignore[attr-defined]
+        lowering(*names, gradient=gradient, ignored=ignored)(run)
+        return function
+
+    return register
