@@ -405,6 +405,11 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
     # Looking inside
 
     @property
+    def program(self) -> Program:
+        """The entry point that this layer runs, with its variants."""
+        return self._runtime.program
+
+    @property
     def source_variables(self) -> dict[str, Any]:
         """The artifact's own variable names -> Keras variables."""
         return {weight.source.name: weight.variable for weight in self._runtime.weights.values()}

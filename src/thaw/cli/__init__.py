@@ -1,0 +1,73 @@
+"""The command `thaw`: one file a subcommand. Errors of thaw end with a message and exit code 2, never with a traceback."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from thaw.errors import ThawError
+
+app = typer.Typer(
+    name="thaw",
+    help="Open pretrained TensorFlow-era models as Keras 3 models: inspect, explain, fine-tune, convert.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+BACKENDS = ("jax", "torch", "tensorflow")
+
+
+def choose_backend(name: str | None) -> None:
+    """Sets Keras' backend, which must happen before Keras is imported: the one asked for, the environment's, or what is there.
+
+    Raises:
+        typer.BadParameter: there is no backend of that name.
+    """
+    from importlib.util import find_spec
+
+    if name is not None:
+        if name not in BACKENDS:
+            raise typer.BadParameter(f"there is no backend {name!r}; expected one of {', '.join(BACKENDS)}")
+        os.environ["KERAS_BACKEND"] = name
+    elif "KERAS_BACKEND" not in os.environ:
+        there = [b for b in BACKENDS if find_spec(b) is not None]
+        if not there:
+            raise typer.BadParameter("no backend is installed; run: pip install 'keras-thaw[jax]'")
+        os.environ["KERAS_BACKEND"] = there[0]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+Backend = Annotated[
+    str | None, typer.Option("--backend", help="jax, torch or tensorflow; default: KERAS_BACKEND, or what is installed.")
+]
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Open pretrained TensorFlow-era models as Keras 3 models: inspect, explain, fine-tune, convert."""
+    if debug:
+        os.environ["THAW_DEBUG"] = "1"
+
+
+def main() -> None:
+    """The entry point of the command `thaw`."""
+    from thaw.cli import finetune, inspect
+
+    for command in (inspect, finetune):
+        command.add_to(app)
+    try:
+        app()
+    except ThawError as error:
+        if os.environ.get("THAW_DEBUG"):
+            raise
+        print(f"thaw: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
