@@ -1,0 +1,351 @@
+"""Builds Keras 3 models from `LayerSpec`s: Keras' own layers, wired as the file says, weights still to come.
+
+Uses the public names of Keras only. Before a layer allocates, its weights' size is compared with what the file holds, so
+that a config cannot ask for more memory than its file backs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+
+from thaw.errors import ConfigNotNativeError, CorruptFileError, ThawError
+from thaw.formats.keras_file.layer_sizes import declared_elements
+from thaw.formats.keras_file.spec import Call, LayerSpec, Ref, walk
+from thaw.formats.keras_file.tf_calls import run_call
+from thaw.formats.keras_file.vocabulary import CustomObjects
+
+__all__ = ["Built", "build_model"]
+
+_RECURRENT = frozenset({
+    "LSTM",
+    "GRU",
+    "SimpleRNN",
+    "RNN",
+    "CuDNNLSTM",
+    "CuDNNGRU",
+    "Bidirectional",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
+    "ConvLSTM3D",
+})
+_MOST_INPUT = 2**31
+
+
+class Built:
+    """A model and the objects that its specs became.
+
+    Attributes:
+        model: The Keras model.
+        spec: What it was built from.
+        layers: The built layer of every spec of kind layer, functional or sequential, by `id(spec)`.
+    """
+
+    def __init__(self, model: keras.Model, spec: LayerSpec, layers: dict[int, Any]) -> None:
+        self.model = model
+        self.spec = spec
+        self.layers = layers
+
+    def children(self, spec: LayerSpec) -> list[tuple[LayerSpec, Any]]:
+        """The layers of a model's spec in the file's order, each with what it became; calls and inputs are left out."""
+        return [(child, self.layers[id(child)]) for child in spec.children if id(child) in self.layers]
+
+
+def build_model(spec: LayerSpec, *, elements: int | None, custom_objects: CustomObjects, shown: object) -> Built:
+    """The Keras model of `spec`, with fresh weights.
+
+    Args:
+        spec: Read by `config.read_config`.
+        elements: Numbers stored in the file, all weights together; None where that is not known.
+        custom_objects: The user's classes and functions.
+        shown: The file's name, for errors.
+
+    Raises:
+        ConfigNotNativeError: Keras 3 refuses what the config asks of a layer.
+        CorruptFileError: The config is malformed or asks for more weights than the file has.
+    """
+    builder = _Builder(elements, custom_objects, shown)
+    with keras.saving.custom_object_scope(dict(custom_objects)):
+        model = builder.make(spec)
+    if not isinstance(model, keras.Model):
+        raise CorruptFileError(shown, f"its config describes a {type(model).__name__}, not a model")
+    return Built(model, spec, builder.layers)
+
+
+class _Builder:
+    def __init__(self, elements: int | None, custom_objects: CustomObjects, shown: object) -> None:
+        self.elements = elements
+        self.custom_objects = dict(custom_objects)
+        self.shown = shown
+        self.layers: dict[int, Any] = {}
+        self.shared: dict[tuple[int, str], Any] = {}
+
+    def make(self, spec: LayerSpec) -> Any:
+        """The layer or model of `spec`; one object for all mentions of a shared layer."""
+        key = (spec.shared_id, spec.name) if spec.shared_id is not None else None
+        if key is not None and key in self.shared:
+            layer = self.shared[key]
+        elif spec.kind == "functional":
+            layer = self._functional(spec)
+        elif spec.kind == "sequential":
+            layer = self._sequential(spec)
+        else:
+            layer = self._layer(spec)
+        if key is not None:
+            self.shared[key] = layer
+        self.layers[id(spec)] = layer
+        return layer
+
+    def _layer(self, spec: LayerSpec) -> Any:
+        if isinstance(spec.make, keras.layers.Layer):
+            return spec.make
+        if isinstance(spec.make, type):
+            return spec.make(name=spec.name)
+        if callable(spec.make):
+            return keras.layers.Lambda(spec.make, name=spec.name)
+        with self._explained(spec):
+            return keras.saving.deserialize_keras_object(dict(spec.make), custom_objects=self.custom_objects, safe_mode=True)
+
+    def _input(self, spec: LayerSpec) -> Any:
+        shape = spec.input_shape
+        if shape is None:
+            raise CorruptFileError(self.shown, f"the input {spec.name!r} has no shape in its model config")
+        size = 1
+        for length in shape[1:]:
+            size *= length or 1
+        if not 0 <= size <= _MOST_INPUT or any(length is not None and length < 0 for length in shape):
+            raise CorruptFileError(self.shown, f"the input {spec.name!r} has the shape {shape} in its model config")
+        optional = {"optional": True} if spec.config.get("optional") else {}
+        sparse = bool(spec.config.get("sparse"))
+        with self._explained(spec):
+            return keras.Input(
+                batch_shape=shape, dtype=spec.config.get("dtype") or "float32", sparse=sparse, name=spec.name, **optional
+            )
+
+    def _sequential(self, spec: LayerSpec) -> Any:
+        model = keras.Sequential(name=spec.name)
+        shape, dtype = None, "float32"
+        if spec.children and spec.children[0].kind != "input":
+            first = spec.children[0]
+            shape = first.input_shape or _inner_shape(first) or spec.input_shape
+            dtype = "int32" if first.class_name == "Embedding" else first.input_dtype or "float32"
+            if shape is not None:
+                own = LayerSpec(f"{first.name}_input", "input", "InputLayer", {"dtype": dtype}, input_shape=shape)
+                if first.kind == "layer":
+                    model.add(self._input(own))
+        for child in spec.children:
+            if child.kind == "input":
+                model.add(self._input(child))
+                continue
+            if child.kind not in ("layer", "functional", "sequential"):
+                raise ConfigNotNativeError(self.shown, reason=f"The {child.class_name} {child.name!r} stands in a Sequential.")
+            layer = self.make(child)
+            if model.built and child.kind == "layer":
+                self._check_size(child, model.outputs[0].shape, layer)
+            with self._explained(child):
+                model.add(layer)
+        if not model.built and shape is not None and spec.children and spec.children[0].kind != "layer":
+            with self._explained(spec):
+                model.build(shape)
+        if not spec.trainable:
+            model.trainable = False
+        return model
+
+    def _functional(self, spec: LayerSpec) -> Any:
+        graph = _Graph(self, spec)
+        inputs, outputs = graph.run()
+        with self._explained(spec):
+            model = keras.Model(inputs=inputs, outputs=outputs, name=spec.name)
+        if not spec.trainable:
+            model.trainable = False
+        return model
+
+    def _check_size(self, spec: LayerSpec, shape: Any, layer: Any) -> None:
+        """Refuses a layer whose weights would be more than the file holds, before they are allocated."""
+        if self.elements is None or layer.built or spec.make is None or not isinstance(spec.make, Mapping):
+            return
+        declared = declared_elements(spec.make["class_name"], spec.config, shape)
+        if declared > self.elements:
+            raise CorruptFileError(
+                self.shown, f"the {spec.class_name} {spec.name!r} declares {declared} weights and the file holds {self.elements}"
+            )
+
+    def call(self, spec: LayerSpec, layer: Any, call: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """The output of one use of a layer on symbolic tensors."""
+        if spec.class_name in _RECURRENT and args and isinstance(args[0], list | tuple) and len(args[0]) > 1:
+            args, kwargs = _split_states(spec, args, kwargs)
+        if spec.extra.get("causal"):
+            kwargs = {**kwargs, "use_causal_mask": True}
+        if args and spec.kind == "layer" and hasattr(args[0], "shape"):
+            self._check_size(spec, args[0].shape, layer)
+        with self._explained(spec):
+            return layer(*args, **kwargs)
+
+    def run_operation(self, spec: LayerSpec, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """A TensorFlow call, as operations of Keras that bear its name where they can."""
+        with self._explained(spec):
+            result = run_call(spec.config, args, kwargs)
+            sources = [tensor for tensor in walk([args, kwargs]) if keras.utils.is_keras_tensor(tensor)]
+            results = [tensor for tensor in walk(result) if keras.utils.is_keras_tensor(tensor)]
+            if results and not any(tensor is source for tensor in results for source in sources):
+                # Names must be unique in a model, and Keras' automatic ones know nothing of the file's.
+                made = keras.Function(sources, results).operations
+                for number, operation in enumerate(reversed([op for op in made if not isinstance(op, keras.layers.Layer)])):
+                    operation.name = spec.name if number == 0 else f"{spec.name}_part_{number}"
+        return result
+
+    def _explained(self, spec: LayerSpec) -> _Explained:
+        return _Explained(self, spec)
+
+
+class _Explained:
+    """Turns what Keras raises while it makes or calls one layer into an error that names the layer."""
+
+    def __init__(self, builder: _Builder, spec: LayerSpec) -> None:
+        self.builder = builder
+        self.spec = spec
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is None or isinstance(error, ThawError) or not isinstance(error, Exception):
+            return
+        reason = f"Keras refused the {self.spec.class_name} {self.spec.name!r}: {str(error)[:400]}"
+        raise ConfigNotNativeError(self.builder.shown, reason=reason) from error
+
+
+class _Graph:
+    """One functional model while it is wired: every use of a layer runs as soon as its inputs are there."""
+
+    def __init__(self, builder: _Builder, spec: LayerSpec) -> None:
+        self.builder = builder
+        self.spec = spec
+        self.specs = {child.name: child for child in spec.children}
+        self.outputs: dict[tuple[str, int], list[Any]] = {}
+        self.structured: dict[tuple[str, int], Any] = {}
+        self.first = self._first_nodes()
+
+    def run(self) -> tuple[Any, Any]:
+        """The model's inputs and outputs, structures of symbolic tensors."""
+        wanted = self._reachable()
+        pending: dict[str, list[Call]] = {}
+        layers: dict[str, Any] = {}
+        for child in self.spec.children:
+            if child.name not in wanted:
+                continue
+            if child.kind == "input":
+                self.outputs[child.name, 0] = [self.builder._input(child)]
+                continue
+            if child.kind in ("layer", "functional", "sequential", "operation"):
+                layers[child.name] = self.builder.make(child)
+            pending[child.name] = list(child.calls)
+        done: dict[str, int] = defaultdict(int)
+        while any(pending.values()):
+            moved = False
+            for name, calls in pending.items():
+                while calls and self._ready(calls[0]):
+                    self._run(name, layers.get(name), calls.pop(0), done[name])
+                    done[name] += 1
+                    moved = True
+            if not moved:
+                stuck = [name for name, calls in pending.items() if calls]
+                raise CorruptFileError(
+                    self.builder.shown, f"the graph of {self.spec.name!r} has a loop or loose ends at {stuck[:5]}"
+                )
+        return self._resolve(self.spec.inputs), self._resolve(self.spec.outputs)
+
+    def _run(self, name: str, layer: Any, call: Call, number: int) -> None:
+        spec = self.specs[name]
+        args = [self._resolve(arg) for arg in call.args]
+        kwargs = {key: self._resolve(value) for key, value in call.kwargs.items()}
+        if spec.kind == "passing":
+            result = args[0]
+        elif spec.kind == "call":
+            result = self.builder.run_operation(spec, args, kwargs)
+        else:
+            result = self.builder.call(spec, layer, call, args, kwargs)
+        self.outputs[name, number] = walk(result)
+
+    def _first_nodes(self) -> dict[str, int]:
+        """The number of each layer's first use in the file: 1 for models that were a graph before they were used, else 0."""
+        highest: dict[str, int] = defaultdict(int)
+        for ref in self._all_references():
+            if ref.layer not in self.specs:
+                raise CorruptFileError(
+                    self.builder.shown, f"its model config refers to the layer {ref.layer!r}, which it does not have"
+                )
+            highest[ref.layer] = max(highest[ref.layer], ref.node)
+        return {name: int(bool(spec.calls) and highest[name] >= len(spec.calls)) for name, spec in self.specs.items()}
+
+    def _all_references(self) -> Iterator[Ref]:
+        for child in self.spec.children:
+            for call in child.calls:
+                yield from _references([call.args, call.kwargs])
+        yield from _references([self.spec.inputs, self.spec.outputs])
+
+    def _reachable(self) -> set[str]:
+        """The layers on a way from inputs to outputs; calls that only served a loss are not built."""
+        pending = [ref.layer for ref in _references([self.spec.inputs, self.spec.outputs])]
+        found: set[str] = set()
+        while pending:
+            name = pending.pop()
+            if name in found:
+                continue
+            found.add(name)
+            for call in self.specs[name].calls:
+                pending += [ref.layer for ref in _references([call.args, call.kwargs])]
+        return found
+
+    def _key(self, ref: Ref) -> tuple[str, int]:
+        return ref.layer, ref.node - self.first[ref.layer]
+
+    def _ready(self, call: Call) -> bool:
+        return all(self._key(ref) in self.outputs for ref in _references([call.args, call.kwargs]))
+
+    def _resolve(self, structure: Any) -> Any:
+        if isinstance(structure, Ref):
+            tensors = self.outputs.get(self._key(structure), [])
+            if structure.tensor >= len(tensors):
+                raise CorruptFileError(
+                    self.builder.shown, f"its model config asks for output {structure.tensor} of {structure.layer!r}"
+                )
+            return tensors[structure.tensor]
+        if isinstance(structure, dict):
+            return {key: self._resolve(value) for key, value in structure.items()}
+        if isinstance(structure, tuple):
+            return tuple(self._resolve(value) for value in structure)
+        if isinstance(structure, list):
+            return [self._resolve(value) for value in structure]
+        return structure
+
+
+def _references(structure: Any) -> list[Ref]:
+    return [leaf for leaf in walk(structure) if isinstance(leaf, Ref)]
+
+
+def _inner_shape(spec: LayerSpec) -> tuple[Any, ...] | None:
+    """The input shape of a model that stands first in another one, from its own first layers."""
+    while spec.kind == "sequential" and spec.children:
+        if spec.children[0].input_shape is not None:
+            return spec.children[0].input_shape
+        spec = spec.children[0]
+    if spec.kind == "functional":
+        inputs = [child for child in spec.children if child.kind == "input"]
+        return inputs[0].input_shape if len(inputs) == 1 else None
+    return None
+
+
+def _split_states(spec: LayerSpec, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Old Keras passed initial states and constants in one list with the sequence."""
+    sequence, *states = args[0]
+    constants = int(spec.extra.get("num_constants") or 0)
+    kwargs = dict(kwargs)
+    if constants:
+        kwargs["constants"], states = states[-constants:], states[:-constants]
+    if states:
+        kwargs["initial_state"] = states
+    return [sequence, *args[1:]], kwargs
