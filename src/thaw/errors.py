@@ -48,6 +48,13 @@ A message is one sentence of what happened (with the values), one of what was ex
     ├── HubArgumentError               the arguments of KerasLayer contradict the artifact
     ├── WeightsMissingError            a layer was made from a config and its weights never loaded
     └── DataError                      the data for fine-tuning cannot be used
+        ├── DataNotFoundError
+        ├── TooFewClassesError
+        ├── UnreadableImageError
+        ├── MissingColumnError
+        ├── DataMismatchError
+        ├── MissingLibraryError
+        └── OutputFolderError
 """
 
 import difflib
@@ -414,7 +421,7 @@ class ConfigNotNativeError(FormatError):
         arguments: Sequence[str] = (),
         reason: str = "",
     ) -> None:
-        lines = [f"The Keras config of {str(where)!r} cannot be rebuilt from Keras 3's own layers."]
+        lines = [f"The Keras config of {str(where)!r} cannot be rebuilt. Expected layers and arguments that Keras 3 itself has."]
         if reason:
             lines.append(f"  {reason}")
         lines += [f"  unknown class or function {name!r}, in {listed(at)}" for name, at in (unknown or {}).items()]
@@ -425,8 +432,8 @@ class ConfigNotNativeError(FormatError):
             hint = ", ".join(f"{name!r}: ..." for name in unknown)
             lines.append(f"Pass the classes and functions yourself: `custom_objects={{{hint}}}`.")
         if code:
-            lines.append("Pass a function or layer of your own under the layer's name: `custom_objects={'<layer name>': f}`.")
-        lines.append("A SavedModel opens by its graph instead, with `thaw.KerasLayer(path)`.")
+            lines.append("Pass a function or layer of your own under that name: `custom_objects={'<layer name>': f}`.")
+        lines.append("If it is a SavedModel, its graph still opens: `thaw.KerasLayer(path)`.")
         super().__init__("\n".join(lines))
         self.unknown = {name: tuple(at) for name, at in (unknown or {}).items()}
         self.code = tuple(code)
@@ -539,4 +546,67 @@ class WeightsMissingError(ThawError):
             f"The layer {name!r} was made from a config without weights (its handle {handle!r} is not there any more), and none "
             "have been loaded since. Expected `load_weights` or `keras.saving.load_model` on a saved model. "
             "Load the weights before you call it, or make the handle available again."
+        )
+
+
+class DataNotFoundError(DataError):
+    """The data that were named are not there, or are of no known kind."""
+
+    def __init__(self, path: object, what: str) -> None:
+        super().__init__(
+            f"{str(path)!r} {what}. Expected a folder with one subfolder of images a class, or a table (.csv, .jsonl, .parquet). "
+            "Name such a folder or table."
+        )
+
+
+class TooFewClassesError(DataError):
+    """There is nothing to tell apart."""
+
+    def __init__(self, path: object, classes: Sequence[str]) -> None:
+        super().__init__(
+            f"The data in {str(path)!r} have {len(classes)} class(es): {listed(classes)}. "
+            "Expected at least two, each with at least one example. Add examples of another class, or check the label column."
+        )
+
+
+class UnreadableImageError(DataError):
+    """Files that should be images cannot be decoded."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        super().__init__(
+            f"{len(paths)} file(s) cannot be decoded as images: {listed(paths, 8)}. Expected JPEG, PNG, BMP, GIF or WebP. "
+            "Remove or repair them."
+        )
+
+
+class MissingColumnError(DataError):
+    """A table lacks a column."""
+
+    def __init__(self, path: object, wanted: str, columns: Sequence[str], option: str) -> None:
+        super().__init__(
+            f"The table {str(path)!r} has no column {wanted!r}. It has: {listed(columns)}. Name the right one with {option}."
+        )
+
+
+class DataMismatchError(DataError):
+    """The data are not what the module takes."""
+
+    def __init__(self, what: str, takes: str, do: str) -> None:
+        super().__init__(f"{what}. The module takes {takes}. {do}.")
+
+
+class OutputFolderError(DataError):
+    """The output folder cannot be used."""
+
+    def __init__(self, path: object, what: str, do: str) -> None:
+        super().__init__(f"The output folder {str(path)!r} {what}. Expected an empty or new folder. {do}.")
+
+
+class MissingLibraryError(DataError, ImportError):
+    """A library that fine-tuning needs is not installed."""
+
+    def __init__(self, what: str, library: str) -> None:
+        super().__init__(
+            f"Reading {what} needs the library {library!r}, which is not installed. "
+            "Expected keras-thaw with its extra 'finetune'. Run: pip install 'keras-thaw[finetune]'"
         )

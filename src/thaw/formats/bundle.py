@@ -104,6 +104,22 @@ class Bundle:
             whole[place] = value
         return whole
 
+    def read_slice(self, key: str, start: tuple[int, ...], length: tuple[int, ...]) -> np.ndarray:
+        """The part of that tensor which begins at `start` and is `length` long; only it is read where it lies there so.
+
+        Raises:
+            CorruptFileError, MissingFileError: as `read`.
+        """
+        entry = self._entry(key.encode())
+        shape = self._shape(entry, key)
+        wanted = tuple(slice(s, s + n) for s, n in zip(start, length, strict=True))
+        for extents in entry.slices:
+            if _place(extents, shape) == wanted:
+                part = self._entry(slice_key(key, extents))
+                if self._shape(part, key) == length:
+                    return self._read(part, key)
+        return self.read(key)[wanted]
+
     def _read(self, entry: Message, key: str) -> np.ndarray:
         dtype = name_of(entry.dtype)
         shape = self._shape(entry, key)

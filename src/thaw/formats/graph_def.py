@@ -49,6 +49,15 @@ class OutputTable:
             before += _count(node.attr[count]) if count else 1
         return before + offset
 
+    def count(self, node: Node) -> int:
+        """How many outputs a node has, lists counted as one tensor where their length cannot be told."""
+        outputs = self._outputs.get(node.op) or _shipped_outputs().get(node.op) or (("", ""),)
+        total = 0
+        for _, count in outputs:
+            value = node.attrs.get(count) if count else 1
+            total += value if isinstance(value, int) else len(value) if isinstance(value, tuple) else 1
+        return total
+
 
 def _count(attr: Message) -> int:
     """How many tensors a number or list-of-types attribute stands for."""
@@ -138,9 +147,12 @@ def function_graph(proto: Message, outputs: OutputTable, origin: str) -> Graph:
     where = f"{origin} (function {name})"
     nodes: dict[str, Node] = {}
     for index, argument in enumerate(proto.signature.input_arg):
-        attrs: dict[str, Attribute] = {"T": name_of(argument.type), "index": index}
+        attrs: dict[str, Attribute] = {"dtype": name_of(argument.type), "shape": None, "index": index}
         for key, value in proto.arg_attr[index].attr.items() if index in proto.arg_attr else ():
-            attrs[key] = attribute(value, where)
+            if key == "_output_shapes" and len(value.list.shape) == 1:
+                attrs["shape"] = shape_of(value.list.shape[0])
+            elif key.startswith("_"):
+                attrs[key] = attribute(value, where)
         nodes[argument.name] = Node(argument.name, "_Arg", attrs=attrs)
     arguments = tuple(Tensor(a.name) for a in proto.signature.input_arg)
     bodies = {node.name: node for node in proto.node_def}

@@ -1,0 +1,105 @@
+"""A frozen GraphDef (`.pb`): weights are constants in the graph, and nothing says what goes in and what comes out.
+
+Placeholders without which an output cannot be computed are taken for inputs, tensors that nothing consumes for outputs: one
+signature, "frozen". Imports artifact and its neighbours in formats.
+"""
+
+from thaw.errors import CorruptFileError, NoSignatureError
+from thaw.formats.files import Files
+from thaw.formats.graph_def import Library, OutputTable, nodes_of
+from thaw.formats.protos import parse
+from thaw.formats.reader import reader
+from thaw.graph.artifact import Artifact, Function, MetaGraph, Trace
+from thaw.graph.ir import Graph, Node, Structure, Tensor, TensorSpec
+
+SIGNATURE = "frozen"
+NO_OUTPUTS = frozenset({"NoOp", "Assert", "Const", "Placeholder", "SaveV2", "MergeV2Checkpoints", "Print", "HostConst"})
+"""Ops that are no output even where nothing consumes them."""
+
+CONTROL_FLOW = frozenset({"Exit", "Switch", "Merge", "Enter", "NextIteration", "LoopCond"})
+PREDICATES = frozenset({
+    "Less", "LessEqual", "Greater", "GreaterEqual", "Equal", "NotEqual", "LogicalAnd", "LogicalOr", "LogicalNot", "All", "Any",
+    "IsNan", "IsInf", "IsFinite", "InTopK", "InTopKV2",
+})  # fmt: skip
+"""Ops whose output is bool whatever their inputs are."""
+
+LAST_WITHOUT_SCALARS = 21
+"""Graph version up to which a placeholder of shape [] means an unknown shape (tensorflow/core/ops/array_ops.cc)."""
+
+_FIRST_BYTES = (b"\x0a", b"\x12", b"\x1a", b"\x22")
+"""How a GraphDef begins: with a node, or more rarely with its versions or its library."""
+
+
+def graph_file(files: Files) -> str | None:
+    """The name of the one `.pb` file that could be a GraphDef."""
+    candidates = [
+        n for n in files.list() if n.endswith(".pb") and "/" not in n and n not in {"fingerprint.pb", "keras_metadata.pb"}
+    ]
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def is_frozen_graph(files: Files) -> bool:
+    """Whether there is one `.pb` file that begins like a GraphDef."""
+    name = graph_file(files)
+    return name is not None and bytes(files.map(name)[:1]) in _FIRST_BYTES
+
+
+@reader("frozen_graph", looks_for="a .pb file with a GraphDef, alone in its folder or given itself", detect=is_frozen_graph)
+def read_frozen_graph(files: Files) -> Artifact:
+    """The artifact of a frozen graph.
+
+    Raises:
+        CorruptFileError: the file is damaged.
+        NoSignatureError: the graph has no tensor that could be an output.
+    """
+    name = graph_file(files) or ""
+    origin = f"{files.origin}/{name}" if not files.origin.endswith(name) else files.origin
+    data = files.read(name)
+    proto = parse("GraphDef", data, origin)
+    if not proto.node:
+        raise CorruptFileError(origin, "it holds no nodes; if it is a GraphDef, it is an empty one")
+    nodes = nodes_of(proto, origin)
+    library = Library(proto.library.function, (), origin)
+    inputs = [node for node in nodes.values() if node.op == "Placeholder"]
+    outputs = leaf_tensors(nodes, library.outputs)
+    if not outputs:
+        raise NoSignatureError(files.origin, ())
+    producer = proto.versions.producer
+    kwargs: dict[str, Structure] = {node.name: _spec(node, producer) for node in sorted(inputs, key=lambda n: n.name)}
+    graph = Graph(SIGNATURE, nodes, tuple(Tensor(n) for n in kwargs), tuple(outputs))
+    specs: dict[str, Structure] = {}
+    for tensor in outputs:
+        name_of_output = f"{tensor.node}:{tensor.output}" if tensor.output else tensor.node
+        specs[name_of_output] = TensorSpec(name_of_output, _dtype(nodes[tensor.node]), None)
+    given = Trace((), kwargs, specs, graph)
+    metagraph = MetaGraph(frozenset(), {SIGNATURE: Function(SIGNATURE, (), (given,))}, library=library)
+    return Artifact("frozen_graph", (metagraph,), {}, {name: data}, {"graph_producer": str(producer)} if producer else {})
+
+
+def _spec(node: Node, producer: int) -> TensorSpec:
+    shape = node.attrs.get("shape")
+    if not isinstance(shape, tuple) or (shape == () and producer <= LAST_WITHOUT_SCALARS):
+        shape = None
+    return TensorSpec(node.name, str(node.attrs.get("dtype", "float32")), shape)  # type: ignore[arg-type]
+
+
+def _dtype(node: Node) -> str:
+    """The dtype of a node's outputs, as far as its attributes tell."""
+    if node.op in PREDICATES:
+        return "bool"
+    for key in ("DstT", "output_type", "out_type", "Tout", "dtype", "T"):
+        value = node.attrs.get(key)
+        if isinstance(value, str):
+            return "int64" if node.op in {"ArgMax", "ArgMin"} and key == "T" else value
+    return "variant"
+
+
+def leaf_tensors(nodes: dict[str, Node], outputs: OutputTable) -> list[Tensor]:
+    """The outputs of the nodes that nothing consumes, in the order of their names.
+
+    What is left over of loops and conditionals counts only where there is nothing else.
+    """
+    consumed = {t.node for node in nodes.values() for t in node.inputs} | {c for node in nodes.values() for c in node.control}
+    leaves = [node for name, node in sorted(nodes.items()) if name not in consumed and node.op not in NO_OUTPUTS]
+    plain = [node for node in leaves if node.op not in CONTROL_FLOW] or leaves
+    return [Tensor(node.name, i) for node in plain for i in range(outputs.count(node))]
