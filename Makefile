@@ -24,7 +24,8 @@ VENV := .venv
 BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-# An unpinned torch pulls several GB of CUDA packages on Linux; nothing here needs them. tensorflow-cpu likewise.
+# An unpinned torch would pull several GB of CUDA packages on Linux, which nothing here needs; a build for the CPU
+# (2.13.0+cpu) satisfies this pin, where pip is configured to find one. tensorflow-cpu likewise.
 TORCH      := torch==2.13.0
 TENSORFLOW := tensorflow-cpu>=2.18
 

@@ -97,3 +97,12 @@ def test_the_drawn_tree_is_the_real_one() -> None:
         bases = [base.__name__ for base in value.__bases__ if base.__name__ in CLASSES]
         real[name] = bases[0] if bases else None
     assert drawn == real
+
+
+def test_errors_page_is_current() -> None:
+    root = Path(__file__).parent.parent
+    spec = importlib.util.spec_from_file_location("make_errors_doc", root / "tools" / "make_errors_doc.py")
+    assert spec is not None and spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    assert (root / "docs" / "errors.md").read_text(encoding="utf-8") == tool.text(), "run `make docs`"

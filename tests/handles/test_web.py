@@ -2,6 +2,9 @@
 
 import base64
 import io
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -184,6 +187,23 @@ def test_R8_progress_is_shown_on_a_terminal() -> None:
         meter.begin("Downloading elmo", 2048)
         meter.advance(2048)
     assert "Downloading elmo" in screen.getvalue() and "2.0/2.0 kB" in screen.getvalue()
+
+
+def test_R8_progress_goes_to_the_terminal_and_the_answer_to_stdout(server: Server, cache: Path) -> None:
+    terminal, end = os.openpty()
+    script = "import sys; from thaw.handles import resolve; print(resolve(sys.argv[1]))"
+    process = subprocess.run(
+        [sys.executable, "-c", script, f"{server.url}/module"],
+        stdout=subprocess.PIPE,
+        stderr=end,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
+        check=True,
+    )
+    os.close(end)
+    shown = os.read(terminal, 100_000).decode()
+    os.close(terminal)
+    assert "Downloading module" in shown and "Unpacking module" in shown
+    assert process.stdout.decode().splitlines() == [str(resolve(f"{server.url}/module"))]
 
 
 @pytest.mark.parametrize(("show", "terminal"), [(False, True), (True, False)])
