@@ -4,7 +4,7 @@ Positions may be data (a loop counter, token ids); lengths of slices may not, ex
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 from keras import ops
@@ -38,6 +38,24 @@ def slice_of(input: Value, begin: Value, size: Value) -> Value:
         if length is not None and is_host(begin) and (b > length or (e is not None and e > length)):
             raise ValueError(f"the slice from {b} of {size[axis]} goes beyond axis {axis} of length {length}")
     return input[tuple(slice(b, e) for b, e in zip(starts, ends, strict=True))]
+
+
+class Masks(NamedTuple):
+    """Bit i of each says how the i-th entry of a strided slice is meant.
+
+    Attributes:
+        begin: from the first element.
+        end: to the last element.
+        ellipsis: as many whole axes as are left.
+        new_axis: a new axis of length 1.
+        shrink_axis: one position; the axis goes.
+    """
+
+    begin: int
+    end: int
+    ellipsis: int
+    new_axis: int
+    shrink_axis: int
 
 
 def _index(rank: int, begin: Sequence[Any], end: Sequence[Any], strides: Sequence[int], masks: Masks) -> tuple[Any, ...]:
