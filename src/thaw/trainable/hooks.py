@@ -11,7 +11,7 @@ import os
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import keras
@@ -396,6 +396,30 @@ def check_keras() -> None:
         missing.append("Optimizer: one list of slots for SGD with momentum")
     if missing:
         raise KerasDriftError(keras.__version__, backend(), missing, TESTED)
+
+
+@contextmanager
+def traced_anew(model: keras.Model) -> Iterator[None]:
+    """Within it the model's train_step and test_step are functions that JAX has never seen.
+
+    JAX keeps traces by the function, and two bound methods of one model are equal: without this a trace made under other
+    flags could be taken again, with its variables at other positions.
+    """
+    names = ("train_step", "test_step") if backend() == "jax" else ()
+    set_by_user = {name: vars(model)[name] for name in names if name in vars(model)}
+    for name in names:
+        put_over(model, name, _renewed(getattr(model, name)))
+    try:
+        yield
+    finally:
+        for name in names:
+            take_off(model, name)
+        for name, function in set_by_user.items():
+            put_over(model, name, function)
+
+
+def _renewed(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args, **kwargs: function(*args, **kwargs)
 
 
 def write_back(lists: dict[str, list[keras.Variable]], values: Iterable[list[Any]]) -> None:

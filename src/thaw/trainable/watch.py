@@ -193,8 +193,8 @@ class Watch:
         """Trace anew those step functions that exist."""
         for name in hooks.STEP_FUNCTIONS:
             if getattr(self.model, name, None) is not None:
-                make = hooks.own_method(self.model, f"make_{name}")
-                make(force=True)
+                with hooks.traced_anew(self.model):
+                    hooks.own_method(self.model, f"make_{name}")(force=True)
                 if name in self.steps:
                     self.take(name)
 
@@ -301,7 +301,8 @@ class Watch:
 
     def _make(self, name: str, force: bool = False) -> Any:
         self.settle()
-        result = hooks.own_method(self.model, f"make_{name}")(force=force)
+        with hooks.traced_anew(self.model):
+            result = hooks.own_method(self.model, f"make_{name}")(force=force)
         self.take(name)
         return result
 
