@@ -310,7 +310,7 @@ ModuleDef
     2 required_features string*
 ModuleAttachment
     1 key string
-    2 value Any
+    2 value bytes
 SavedMetadata
     1 nodes KerasObject*
 KerasObject

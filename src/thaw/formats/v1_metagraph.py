@@ -181,7 +181,7 @@ class V1MetaGraph:
         if "hub_module_attachments" in self.collections:
             for data in self.collections["hub_module_attachments"].bytes_list.value:
                 attachment = parse("ModuleAttachment", data, self.origin)
-                yield attachment.key, attachment.value.value
+                yield attachment.key, attachment.value
 
 
 def read_metagraphs(

@@ -121,7 +121,7 @@ class Variables:
         listed = self._definitions(collections, "variables")
         listed = {**listed, **{n: d for n, d in self._definitions(collections, "model_variables").items() if n not in listed}}
         for name, definition in listed.items():
-            if definition.HasField("save_slice_info_def"):
+            if name not in stored and definition.HasField("save_slice_info_def"):
                 info = definition.save_slice_info_def
                 stored[name] = Stored(info.full_name, tuple(info.var_offset), tuple(info.var_shape))
         unlisted = (n.name for n in nodes.values() if n.op in VARIABLE_OPS and n.name not in listed and n.name in stored)
