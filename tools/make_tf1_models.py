@@ -1,4 +1,5 @@
-# ruff: noqa: UP (it runs on Python 3.7)
+# It runs on Python 3.7, hence:
+# ruff: noqa: UP
 """Writes tests/models/tf1/: small modules by genuine TensorFlow 1.15.5 and tensorflow_hub 0.12.0.
 
 Needs Python 3.7: `pip install tensorflow==1.15.5 tensorflow-hub==0.12.0 'protobuf<3.21'`, then
@@ -7,6 +8,7 @@ it, so that readers and runners can be held against it without TensorFlow.
 """
 
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -219,9 +221,8 @@ def renamed(session):
     weights = tf.get_variable("net/weights", [4, 2])
     bias = tf.get_variable("net/bias", [2])
     columns = tf.get_variable("net/columns", [2, 5], partitioner=tf.fixed_size_partitioner(2, axis=1))
-    vocabulary = str(Path(tempfile.mkdtemp(), "labels.txt"))
-    with Path(vocabulary).open("w") as file:
-        file.write("cat\ndog\n")
+    vocabulary = "labels.txt"
+    Path(vocabulary).write_text("cat\ndog\n")
     table = tf.contrib.lookup.index_to_string_table_from_file(vocabulary)
     y = tf.matmul(x, weights) + bias
     tf.train.AdamOptimizer().minimize(tf.reduce_sum(y))
@@ -233,7 +234,9 @@ def renamed(session):
 
 
 def main():
-    pathlib.Path(TARGET).mkdir(exist_ok=True, parents=True)
+    TARGET.mkdir(exist_ok=True, parents=True)
+    scratch = tempfile.mkdtemp()
+    os.chdir(scratch)  # tables are named after their files' paths, which should be the same on every machine
     export("half_plus_two", hub.create_module_spec(half_plus_two), [((), "default", {"x": [1.0, 10.0]})])
     export("ref_half_plus_two", hub.create_module_spec(ref_half_plus_two), [((), "default", {"x": [1.0, 10.0]})])
     two = [(set(), {"is_training": False}), ({"train"}, {"is_training": True})]
@@ -245,14 +248,12 @@ def main():
     export("counter", hub.create_module_spec(counter, two), [((), "default", {"x": [[1.0, 2.0, 3.0]]})])
     values = {f"embeddings/part_{i}": np.arange(6).reshape(2, 3) + 6.0 * i for i in range(12)}
     export("partitioned", hub.create_module_spec(partitioned), [((), "default", {"ids": [0, 5, 21, 4]})], values)
-    with tempfile.TemporaryDirectory() as folder:
-        paths = []
-        for sub, text in (("a", "one\ntwo\n"), ("b", "eins\nzwei\ndrei\n"), ("c", "one\ntwo\n")):
-            Path(folder, sub).mkdir()
-            paths.append(str(Path(folder, sub, "vocabulary.txt")))
-            with Path(paths[-1]).open("w") as file:
-                file.write(text)
-        export("tables", hub.create_module_spec(tables(*paths)), [((), "default", {"words": ["two", "one", "y"]})])
+    paths = []
+    for folder, text in (("a", "one\ntwo\n"), ("b", "eins\nzwei\ndrei\n"), ("c", "one\ntwo\n")):
+        Path(folder).mkdir()
+        paths.append(f"{folder}/vocabulary.txt")
+        Path(paths[-1]).write_text(text)
+    export("tables", hub.create_module_spec(tables(*paths)), [((), "default", {"words": ["two", "one", "y"]})])
     export("image", hub.create_module_spec(image_module, two), [((), "default", {"images": np.ones([1, 8, 8, 3]).tolist()})])
     export(
         "sparse",
@@ -261,6 +262,7 @@ def main():
     )
     export("control_flow", hub.create_module_spec(control_flow), [((), "default", {"x": 1.0}), ((), "default", {"x": -1.0})])
     plain_saved_model("renamed", renamed)
+    shutil.rmtree(scratch)
     sizes = {d.name: sum(f.stat().st_size for f in d.rglob("*") if f.is_file()) for d in sorted(TARGET.iterdir())}
     print(json.dumps(sizes, indent=1))
     if max(sizes.values()) > 200000:
