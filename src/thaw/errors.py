@@ -34,7 +34,8 @@ A message is one sentence of what happened (with the values), one of what was ex
     │   ├── LoweringError
     │   ├── ControlFlowError           loops or conditions of TensorFlow 1 that do not fit together
     │   ├── LoopGradientError          a loop of unknown length cannot be differentiated here
-    │   └── LoopLimitError             a loop does not end within its bound
+    │   ├── LoopLimitError             a loop does not end within its bound
+    │   └── LoopShapeError             a loop whose values change their shapes cannot be traced
     ├── InputError                     a call's inputs do not fit the signature
     ├── SelectionError                 a name, index or pattern picks nothing
     │   └── UnknownLayerError
@@ -82,6 +83,9 @@ def by_hand(place: object) -> str:
 
 class ThawError(Exception):
     """Root of all errors that thaw raises on purpose."""
+
+    _keras_call_info_injected = True
+    """Tells Keras not to raise a RuntimeError of its own instead, with the arguments of the call in front of our message."""
 
 
 class DuplicateRegistrationError(ThawError):
@@ -298,8 +302,8 @@ class ControlFlowError(GraphError):
 
     def __init__(self, graph: str, node: str, problem: str, expected: str) -> None:
         super().__init__(
-            f"Node {node!r} of graph {graph!r} {problem}. Expected {expected}. The control flow of this graph is damaged, or was "
-            "written by something other than TensorFlow 1: export it again, or choose an inner output before this node (`outputs=`)."
+            f"Node {node!r} of graph {graph!r} {problem}. Expected {expected}. The control flow of this graph is damaged, or "
+            "not by TensorFlow 1: export it again, or choose an inner output before this node (`outputs=`)."
         )
         self.node = node
 
@@ -311,7 +315,7 @@ class LoopGradientError(GraphError):
         super().__init__(
             f"The loop {loop!r} runs as often as its data say, and JAX cannot differentiate a loop of unknown length. "
             "Expected a trip count that follows from shapes or constants, or a bound. Give one: "
-            "`KerasLayer(..., max_iterations=N)`, with N at least as large as the longest run of this loop; or train it on PyTorch."
+            "`KerasLayer(..., max_iterations=N)`, with N at least as large as its longest run; or train it on PyTorch."
         )
         self.loop = loop
 
@@ -324,6 +328,18 @@ class LoopLimitError(GraphError):
         super().__init__(
             f"The loop {loop!r} still wants to go on after {whose}. Expected it to end by then. If it is meant to run longer, "
             "give a larger `max_iterations=`; otherwise its condition never becomes false on this input: check what you feed."
+        )
+        self.loop = loop
+
+
+class LoopShapeError(GraphError):
+    """A loop in a traced step (JAX) changes the shapes of its values from round to round."""
+
+    def __init__(self, loop: str, change: str, length: int | None, most: int) -> None:
+        rounds = "an unknown number of rounds" if length is None else f"{length} rounds"
+        super().__init__(
+            f"The loop {loop!r} runs {rounds}, and a value changes its shape from one to the next ({change}). Expected constant "
+            f"shapes, or a known number of at most {most} rounds. Run it without jit (`compile(jit_compile=False)`), or on PyTorch."
         )
         self.loop = loop
 

@@ -384,7 +384,6 @@ class _Functionalizer:
         self,
         name: str,
         nodes: Mapping[str, Node],
-        joined: Mapping[str, Tensor],
         owned: Mapping[str, str],
         ifs: Mapping[str, Node],
     ) -> tuple[str, ...]:

@@ -65,6 +65,7 @@ class Context:
         node: the node that runs now, for messages and for keys.
         writes: None where an assignment changes the variable at once; a dict (key -> value) where an enclosing loop or branch
             carries assignments itself: then `read` answers from it first and `assign` only records.
+        loop_bounds: how often an inner loop runs at most, by the id of its body, where the loop around it has found out.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Context:
         writes: dict[str, Value] | None = None,
         max_iterations: int | None = None,
         assign: Callable[[str, Value], bool] | None = None,
+        loop_bounds: Mapping[int, int] | None = None,
     ) -> None:
         self.resources = resources
         self.training = training
@@ -85,6 +87,7 @@ class Context:
         self.writes = writes
         self.max_iterations = max_iterations
         self.allowed = assign
+        self.loop_bounds = dict(loop_bounds or {})
         self.node: Node = Node("", "")
 
     def child(self, **changes: Any) -> "Context":
@@ -96,6 +99,7 @@ class Context:
             "writes": self.writes,
             "max_iterations": self.max_iterations,
             "assign": self.allowed,
+            "loop_bounds": self.loop_bounds,
         } | changes
         return Context(self.resources, **arguments)
 
