@@ -212,10 +212,10 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         def build(scope: Any) -> list[InnerLayer]:
             made = []
             for child in scope.below.values():
-                with keras.name_scope(child.name):
-                    layer = InnerLayer(child.name, child.path, dtype=self.dtype_policy)
-                    for leaf, source in child.sources:
-                        add(layer, leaf, source)
+                layer = InnerLayer(child.name, child.path, dtype=self.dtype_policy)
+                for leaf, source in child.sources:
+                    add(layer, leaf, source)
+                with keras.name_scope(child.name):  # a weight's path is the path of its scope
                     layer._inner = build(child)
                 made.append(layer)
             return made
@@ -230,8 +230,9 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         for metagraph in runtime.artifact.metagraphs:
             for graph in metagraph.initializers:
                 runtime.resources.plan(graph, "float32").run(Context(runtime.resources), [])
-        for variant in (*runtime.program.variants, *runtime.program.training_variants):
-            runtime.resources.plan(variant.inference, self.compute_dtype)  # says at once which ops are missing
+        serving = runtime.program.serving_variants
+        if serving:
+            runtime.resources.plan(serving[0].inference, self.compute_dtype)  # says at once which ops are missing
         if runtime.losses is not None:
             self._regularize(runtime.losses)
 
@@ -423,6 +424,10 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
     def build_model(self) -> "KerasLayer":
         """The underlying Keras model: this layer, whose `.layers` are the publisher's inner layers."""
         return self
+
+    def __dir__(self) -> list[str]:
+        """Without `build_model`: Keras' saver walks `dir` and would follow that reference to itself without end."""
+        return [name for name in super().__dir__() if name != "build_model"]
 
     def asset(self, name: str) -> bytes:
         """The content of the asset file of that name.

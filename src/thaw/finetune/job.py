@@ -136,7 +136,8 @@ def finetune(
         seed=options.seed,
     )
     say(
-        f"{len(examples.train)} examples to train on, {len(examples.validation)} to validate with, {len(examples.classes)} classes"
+        f"{len(examples.train)} examples to train on, {len(examples.validation)} to validate with, "
+        f"{len(examples.classes)} classes"
     )
     model, layer = _model(progress, options, folder, len(examples.classes), examples.train)
     want = fitting.wanted(layer, image_size=options.image_size, value_range=options.value_range)

@@ -60,6 +60,7 @@ def inline_functions(graph: Graph, library: Mapping[str, Graph]) -> Graph:
                 f"Flattening the functions of {graph.name!r} gives more than {MAX_NODES} nodes. "
                 "Expected a model of sane size; the file is damaged or hostile."
             )
+        scopes = _scopes(body)
         for name, node in body.nodes.items():
             flat = prefix + name
             inputs = tuple(Tensor(prefix + t.node, t.output) for t in node.inputs)
@@ -68,7 +69,7 @@ def inline_functions(graph: Graph, library: Mapping[str, Graph]) -> Graph:
             if function is None:
                 nodes[flat] = Node(flat, node.op, inputs, before, node.attrs)
                 continue
-            inner = flat + "/"
+            inner = flat + ("/" if name not in scopes else "/~/")  # "~" is no character of TensorFlow's names
             if len(inputs) != len(function.inputs):
                 raise GraphError(
                     f"The call {flat!r} gives {len(inputs)} values to the function {function.name!r}, "
@@ -112,3 +113,14 @@ def inline_functions(graph: Graph, library: Mapping[str, Graph]) -> Graph:
         for name, node in nodes.items()
     }
     return Graph(graph.name, flat_nodes, graph.inputs, tuple(tensor(t) for t in graph.outputs), ran(graph.updates))
+
+
+def _scopes(graph: Graph) -> set[str]:
+    """Every proper prefix of the graph's names that ends before a "/": a call of such a name would collide with a neighbour."""
+    found: set[str] = set()
+    for name in graph.nodes:
+        end = name.rfind("/")
+        while end > 0 and name[:end] not in found:
+            found.add(name[:end])
+            end = name.rfind("/", 0, end)
+    return found

@@ -99,6 +99,12 @@ class Program:
             return True
         return any(_training_of(self, v.trace) is True or _is_spec(_training_of(self, v.trace)) for v in self.variants)
 
+    @cached_property
+    def serving_variants(self) -> tuple[Variant, ...]:
+        """The variants for calls that are not for training; all of them where every one is for training."""
+        serving = tuple(v for v in self.variants if not self.takes_training or _training_of(self, v.trace) is not True)
+        return serving or self.variants
+
     def bound(self, trace: Trace) -> dict[str, Structure]:
         """The structures that `trace` was made with, by parameter name."""
         names = [p.name for p in self.parameters]
@@ -294,10 +300,11 @@ def kind(dtype: str) -> str:
 
 
 def _match_tensor(name: str, spec: TensorSpec, value: Any, trouble: list[str]) -> None:
-    dtype = str(getattr(value, "dtype", np.asarray(value).dtype)).removeprefix("torch.")
+    scalar = isinstance(value, (bool, int, float))
+    value = value if hasattr(value, "dtype") else np.asarray(value)
+    dtype = str(value.dtype).removeprefix("torch.")
     dtype = dtype.split("'")[1] if "'" in dtype else dtype  # <dtype: 'float32'>
     dtype = "string" if dtype == "object" or dtype.startswith(("<U", "|S")) else dtype
-    scalar = isinstance(value, (bool, int, float))
     if kind(dtype) != kind(spec.dtype) and not (scalar and kind(spec.dtype) in {"f", "i"} and kind(dtype) == "i"):
         trouble.append(f"{name!r} is {dtype}, expected {spec.dtype}")
     shape = tuple(getattr(value, "shape", np.shape(value)))
