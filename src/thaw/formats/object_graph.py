@@ -153,7 +153,7 @@ class ObjectGraph:
             initializers=self._initializers(),
             regularization_losses=losses,
             regularized=regularized,
-            assets=self.assets,
+            assets=tuple(dict.fromkeys(self.assets)),
         )
 
     def _object(self, number: int) -> Message:
