@@ -4,22 +4,25 @@ import keras
 import numpy as np
 
 
-def vjp(function, inputs, cotangents):
+def vjp(function, inputs, cotangents, *, jit=False):
     """Outputs of `function(*inputs)` and, for the float ones weighted by `cotangents`, the gradient of each input.
 
     `inputs` are numpy arrays; integer ones get None. `cotangents` are numpy arrays or None, one an output.
-    Returns (outputs, gradients) as lists of numpy arrays or None (None too where the backend says "not connected").
+    `jit` compiles it under JAX, as `fit` does. Returns (outputs, gradients) as lists of numpy arrays or None (None too where the backend says "not connected").
     """
     inputs = [np.asarray(x) for x in inputs]
-    floating = [i for i, x in enumerate(inputs) if np.issubdtype(x.dtype, np.floating) or x.dtype.name == "bfloat16"]
+    floating = [i for i, x in enumerate(inputs) if np.issubdtype(x.dtype, np.inexact) or x.dtype.name == "bfloat16"]
 
     def scalar(outputs):
         outputs = [outputs] if not isinstance(outputs, (list, tuple)) else outputs
-        terms = [
-            keras.ops.sum(o * keras.ops.cast(c, o.dtype))
-            for o, c in zip(outputs, cotangents, strict=True)
-            if c is not None
-        ]
+        terms = []
+        for o, c in zip(outputs, cotangents, strict=True):
+            if c is not None and np.iscomplexobj(c):
+                terms += [keras.ops.sum(keras.ops.real(o) * c.real), keras.ops.sum(keras.ops.imag(o) * c.imag)]
+            elif c is not None:
+                terms.append(keras.ops.sum(o * keras.ops.cast(c, o.dtype)))
+        dtype = keras.backend.result_type(*(t.dtype for t in terms))  # TensorFlow does not add half to float
+        terms = [keras.ops.cast(t, dtype) for t in terms]
         return sum(terms[1:], terms[0])
 
     backend = keras.backend.backend()
@@ -36,6 +39,7 @@ def vjp(function, inputs, cotangents):
         grads, outputs = jax.grad(of_floats, argnums=tuple(range(len(floating))), has_aux=True)(*[
             keras.ops.convert_to_tensor(inputs[i]) for i in floating
         ])
+        grads = [keras.ops.conj(g) if np.iscomplexobj(g) else g for g in grads]  # JAX's convention is the conjugate
     elif backend == "torch":
         import torch
 
@@ -64,9 +68,7 @@ def vjp(function, inputs, cotangents):
         result[i] = (
             None
             if g is None
-            else np.asarray(
-                keras.ops.convert_to_numpy(g if not hasattr(g, "values") else keras.ops.convert_to_tensor(g))
-            )
+            else np.asarray(keras.ops.convert_to_numpy(g if not hasattr(g, "values") else keras.ops.convert_to_tensor(g)))
         )
     outputs = [outputs] if not isinstance(outputs, (list, tuple)) else list(outputs)
     return [o if isinstance(o, np.ndarray) else keras.ops.convert_to_numpy(o) for o in outputs], result

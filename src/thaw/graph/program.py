@@ -14,22 +14,25 @@ import numpy as np
 
 from thaw.errors import InputError
 from thaw.graph.artifact import Function, Parameter, Trace
+from thaw.graph.functionalize_control_flow import functionalize
 from thaw.graph.inline_functions import inline_functions
 from thaw.graph.ir import CompositeSpec, Graph, Shape, Structure, TensorSpec
 from thaw.graph.moving_statistics import Update, find_updates
-from thaw.graph.prune import prune
+from thaw.graph.prune import prune, real_updates
 
 V1_CONTROL_FLOW = frozenset({"Switch", "Merge", "Enter", "RefSwitch", "RefMerge", "RefEnter"})
 
 
 def ready(graph: Graph, library: Mapping[str, Graph], *, updates: bool) -> Graph:
-    """`graph` as it runs: calls inlined, v1 control flow functional, pruned to outputs and (if `updates`) assignments."""
-    flat = prune(inline_functions(graph, library), library, updates=updates)
-    if any(node.op in V1_CONTROL_FLOW for node in flat.nodes.values()):
-        from thaw.graph.functionalize_control_flow import functionalize
+    """`graph` as it runs: calls inlined, v1 control flow functional, pruned to outputs and (if `updates`) assignments.
 
-        flat = prune(functionalize(flat), library, updates=updates)
-    return flat
+    Control flow comes before pruning: the constants of a branch hang on its switch by control edges alone.
+    """
+    flat = inline_functions(graph, library)
+    if any(node.op in V1_CONTROL_FLOW for node in flat.nodes.values()):
+        wanted = real_updates(flat, library) if updates else ()
+        flat = functionalize(Graph(flat.name, flat.nodes, flat.inputs, flat.outputs, wanted))
+    return prune(flat, library, updates=updates)
 
 
 @dataclass

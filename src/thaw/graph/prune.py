@@ -58,6 +58,27 @@ def reach(graph: Graph, seeds: list[str], stop: Callable[[Tensor], bool] = lambd
     return found
 
 
+def real_updates(graph: Graph, library: Mapping[str, Graph]) -> tuple[str, ...]:
+    """The nodes that change a variable or a table among the updates of `graph` and what these wait for.
+
+    An update is often a NoOp that groups assignments by control edges, or a read that must come after one.
+    """
+    found: dict[str, None] = {}
+    seen: set[str] = set()
+    stack = list(reversed(graph.updates))
+    while stack:
+        name = stack.pop()
+        if name in seen or name not in graph.nodes:
+            continue
+        seen.add(name)
+        node = graph.nodes[name]
+        if has_effect(node, library):
+            found[name] = None
+        stack.extend(node.control)
+        stack.extend(t.node for t in node.inputs)
+    return tuple(found)
+
+
 def prune(graph: Graph, library: Mapping[str, Graph], *, updates: bool = True) -> Graph:
     """`graph` with the nodes that outputs and real updates need; without any update where `updates` is False.
 
@@ -65,7 +86,7 @@ def prune(graph: Graph, library: Mapping[str, Graph], *, updates: bool = True) -
     often hangs on it through a NoOp or an Identity of a group.
     """
     supplied = set(graph.inputs)
-    kept_updates = tuple(u for u in graph.updates if updates and u in graph.nodes and has_effect(graph.nodes[u], library))
+    kept_updates = real_updates(graph, library) if updates else ()
     seeds = [t.node for t in graph.outputs if t not in supplied] + list(kept_updates)
     needed = reach(graph, seeds, supplied.__contains__)
     for tensor in graph.inputs:
