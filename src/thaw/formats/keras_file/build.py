@@ -107,7 +107,10 @@ class _Builder:
         if callable(spec.make):
             return keras.layers.Lambda(spec.make, name=spec.name)
         with self._explained(spec):
-            return keras.saving.deserialize_keras_object(dict(spec.make), custom_objects=self.custom_objects, safe_mode=True)
+            layer = keras.saving.deserialize_keras_object(dict(spec.make), custom_objects=self.custom_objects, safe_mode=True)
+        if not spec.trainable:
+            layer.trainable = False
+        return layer
 
     def _input(self, spec: LayerSpec) -> Any:
         shape = spec.input_shape

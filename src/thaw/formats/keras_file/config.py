@@ -165,6 +165,8 @@ class _Reader:
             harmless = HARMLESS.get((cls_name, key), ()) + HARMLESS.get(("*", key), ())
             if key in accepted:
                 kept[key] = value
+            elif key == "trainable":
+                continue  # set on the layer once it is there
             elif not (
                 value is None or value is False or value in ([], {}, "", *harmless) or (cls_name, key) == ("Attention", "causal")
             ):
@@ -217,6 +219,9 @@ class _Reader:
         if not isinstance(value, dict):
             return value
         class_name = value.get("class_name")
+        if not isinstance(class_name, str) and self.version == 1 and isinstance(value.get("name"), str):
+            # Keras 1 wrote the arguments of regularizers and constraints beside their class.
+            class_name, value = value["name"], {"config": {key: item for key, item in value.items() if key != "name"}}
         if not isinstance(class_name, str):
             return {key: self._value(item, owner, custom=custom) for key, item in value.items()}
         if class_name == "__tuple__":
@@ -272,6 +277,8 @@ class _Reader:
 
     def _functional(self, name: str, class_name: str, config: dict[str, Any]) -> LayerSpec:
         entries = config["layers"]
+        ends = [config["input_layers"], config["output_layers"]]
+        entries = _without_losses(entries, ends)
         names = {str(entry.get("name") or entry["config"]["name"]): entry for entry in entries}
         children = tuple(self.layer(entry, names=names) for entry in entries)
         exact = self.version >= 3
@@ -323,6 +330,23 @@ class _Reader:
         return _MERGES[mode], arguments
 
 
+def _without_losses(entries: list[dict[str, Any]], ends: Any) -> list[dict[str, Any]]:
+    """The layers of a functional model less the TensorFlow calls that only `add_loss` or `add_metric` asked for."""
+    texts = {entry.get("name") or entry["config"]["name"]: entry for entry in entries}
+    found: set[str] = set()
+    pending: list[Any] = [ends]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            pending += item.values()
+        elif isinstance(item, list | tuple):
+            pending += item
+        elif isinstance(item, str) and item in texts and item not in found:
+            found.add(item)
+            pending.append(texts[item].get("inbound_nodes"))
+    return [entry for name, entry in texts.items() if name in found or entry.get("class_name") not in _CALLS | _PASSING]
+
+
 def _function_name(function: Any) -> str | None:
     """The name of a Lambda layer's function; None for an anonymous one."""
     if isinstance(function, dict) and function.get("class_name") == "function":
@@ -351,6 +375,7 @@ def _max_norm(config: dict[str, Any]) -> dict[str, Any]:
 _PARTS_RENAMED: dict[str, tuple[str, Any]] = {
     "WeightRegularizer": ("L1L2", _regularizer1),
     "ActivityRegularizer": ("L1L2", _regularizer1),
+    "L1L2Regularizer": ("L1L2", _regularizer1),
     "MaxNorm": ("MaxNorm", _max_norm),
     "NonNeg": ("NonNeg", dict),
 }

@@ -5,6 +5,7 @@ Imports the safe reader of `hdf5`, `config`, `build` and `weights`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def read_h5_model(path: Path, vocabulary: Vocabulary) -> Any:
         stored = _stored(group, path)
         elements = sum(int(item.value.size) for arrays in stored.values() for item in arrays)
         built = build_model(spec, elements=elements, custom_objects=vocabulary.custom, shown=path)
-        backend = str(attribute(file, "backend", path) or "")
+        backend = str(attribute(file, "backend", path) or "") or _guessed_backend(stored)
         assign_weights(built, stored, version=version, backend=backend, shown=path)
         training = attribute(file, "training_config", path)
     if training is not None:
@@ -47,8 +48,9 @@ def read_h5_weights_into(path: Path, model: Any) -> None:
     with open_hdf5(path) as file:
         group = _weights_group(file, path)
         version = major_version(attribute(group, "keras_version", path) or attribute(file, "keras_version", path))
-        backend = str(attribute(group, "backend", path) or attribute(file, "backend", path) or "")
-        assign_weights_into(model, _stored(group, path), version=version, backend=backend, shown=path)
+        stored = _stored(group, path)
+        backend = str(attribute(group, "backend", path) or attribute(file, "backend", path) or "") or _guessed_backend(stored)
+        assign_weights_into(model, stored, version=version, backend=backend, shown=path)
 
 
 def _weights_group(file: h5py.File, path: Path) -> h5py.Group:
@@ -57,6 +59,12 @@ def _weights_group(file: h5py.File, path: Path) -> h5py.Group:
     if attribute(file, "layer_names", path) is not None:
         return file
     raise CorruptFileError(path, "this HDF5 file holds neither a Keras model config nor Keras layers")
+
+
+def _guessed_backend(stored: Mapping[str, Sequence[Stored]]) -> str:
+    """Keras 1 did not write its backend; TensorFlow's variables are named with an output number, as `w:0`, Theano's are not."""
+    names = [item.name for arrays in stored.values() for item in arrays]
+    return "theano" if names and not any(":" in name for name in names) else "tensorflow"
 
 
 def _layer_names(group: h5py.Group, path: Path) -> list[str]:

@@ -56,16 +56,18 @@ class Vocabulary:
         self.custom = dict(custom_objects or {})
 
     def custom_object(self, *names: str | None) -> Callable[..., Any] | None:
-        """The user's object under any of `names`, with or without its package, as in `Package>Name`; else None."""
+        """The user's object under any of `names`, with or without its package, as in `Package>Name`; else None.
+
+        It is known under the first of the names from then on, which is how Keras will ask for it.
+        """
         for name in names:
             if not name:
                 continue
             for form in (name, name.rpartition(">")[2]):
-                if form in self.custom:
-                    return self.custom[form]
-                registered = keras.saving.get_registered_object(form)
-                if registered is not None:
-                    return registered  # type: ignore[no-any-return]
+                found = self.custom.get(form) or keras.saving.get_registered_object(form)
+                if found is not None:
+                    self.custom.setdefault(name, found)
+                    return found  # type: ignore[no-any-return]
         return None
 
     def layer_class(self, name: str) -> type | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +123,9 @@ class _Loader:
                 continue
             # Attributes that were private then are public now: `_query_dense`, `query_dense`.
             child = getattr(layer, name.lstrip("_"), None)
-            if hasattr(child, "load_own_variables") and isinstance(group[name], h5py.Group):
-                self._layer(child, group[name])
+            if isinstance(group[name], h5py.Group):
+                for inner, found in _members(child, group[name]):
+                    self._layer(inner, found)
 
     def _own(self, layer: Any, group: Any) -> None:
         if not isinstance(group, h5py.Group) or not len(group):
@@ -137,9 +139,23 @@ class _Loader:
         self.loaded |= {id(weight) for weight in layer.weights if id(weight) not in nested}
 
 
+def _members(child: Any, group: h5py.Group) -> Iterator[tuple[Any, h5py.Group]]:
+    """The layers that an attribute holds, each with its group: the attribute itself, or the members of a list."""
+    if hasattr(child, "load_own_variables"):
+        yield child, group
+    if isinstance(child, list | tuple):
+        counts: dict[str, int] = defaultdict(int)
+        for item in child:
+            key = _snake_case(type(item).__name__)
+            number, counts[key] = counts[key], counts[key] + 1
+            found = group.get(f"{key}_{number}" if number else key)
+            if isinstance(found, h5py.Group) and hasattr(item, "load_own_variables"):
+                yield item, found
+
+
 def _parts(layer: Any) -> list[Any]:
     names = ("cell", "forward_layer", "backward_layer", "layer", "query_dense", "key_dense", "value_dense", "output_dense")
-    parts = [getattr(layer, name, None) for name in names]
+    parts = [getattr(layer, name, None) for name in names] + list(getattr(layer, "cells", ()))
     return [part for part in parts if hasattr(part, "weights") and part is not layer]
 
 
