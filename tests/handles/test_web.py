@@ -108,9 +108,10 @@ def test_R10_credentials_are_neither_stored_nor_shown(server: Server, cache: Pat
     with pytest.raises(HandleError) as caught:
         resolve(f"{with_user}/absent")
     assert "secret" not in str(caught.value)
-    with pytest.raises(UnsafeAddressError) as refused:
-        resolve("http://me:secret@models.example/module")
-    assert "secret" not in str(refused.value)
+    for refused in ("http://me:secret@models.example/module", "https://me:secret@models.example:99999/module"):
+        with pytest.raises(UnsafeAddressError) as unsafe:
+            resolve(refused)
+        assert "secret" not in str(unsafe.value)
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,8 @@ def _split(address: str) -> SplitResult:
         parts = urlsplit(address)
         _ = parts.port  # parsed, and checked, on access
     except ValueError as error:
-        raise UnsafeAddressError(repr(address), str(error)) from error
+        shown = re.sub(r"//[^/]*@", "//", address)  # it may hold a password, and cannot be taken apart
+        raise UnsafeAddressError(repr(shown), str(error)) from error
     return parts
 
 
