@@ -17,6 +17,7 @@ class Case:
         attrs: attributes other than those implied by the inputs; dtypes by name; shapes as tuples.
         gradient: whether input gradients are compared too (cotangents are standard normal, seeded by position).
         rtol: relative to the largest magnitude of each tensor.
+        outputs: how many outputs are compared, where TensorFlow leaves the rest to chance; None: all.
         backends: where it holds; a backend left out needs its reason in `why`.
     """
 
@@ -26,6 +27,7 @@ class Case:
     attrs: dict[str, Any] = field(default_factory=dict)
     gradient: bool = True
     rtol: float = 1e-5
+    outputs: int | None = None
     backends: tuple[str, ...] = ("jax", "torch", "tensorflow")
     why: str = ""
 

@@ -32,6 +32,8 @@ def digest(case: Case) -> str:
     for x in case.inputs:
         sha.update(f"{x.dtype.name}{x.shape}".encode())
         sha.update(repr(x.tolist()).encode() if x.dtype == object else np.ascontiguousarray(x).tobytes())
+    if case.outputs is not None:
+        sha.update(f"{case.outputs} outputs".encode())
     for name, value in sorted(case.attrs.items()):
         sha.update(f"{name}={value.tolist() if isinstance(value, np.ndarray) else value!r}".encode())
     return sha.hexdigest()[:16]

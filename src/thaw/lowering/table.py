@@ -7,6 +7,7 @@ from thaw.lowering import activation as activation
 from thaw.lowering import arrange as arrange
 from thaw.lowering import array as array
 from thaw.lowering import choose as choose
+from thaw.lowering import control_flow as control_flow
 from thaw.lowering import conv as conv
 from thaw.lowering import dtypes as dtypes
 from thaw.lowering import hashing as hashing
@@ -22,5 +23,7 @@ from thaw.lowering import regex as regex
 from thaw.lowering import sets as sets
 from thaw.lowering import slicing as slicing
 from thaw.lowering import sparse as sparse
+from thaw.lowering import tensor_array as tensor_array
+from thaw.lowering import tensor_list as tensor_list
 from thaw.lowering import text as text
 from thaw.lowering import variables as variables
