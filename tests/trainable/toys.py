@@ -31,12 +31,12 @@ def values(variables: Iterable[keras.Variable]) -> list[np.ndarray]:
 
 
 def moved(model: keras.Model, action: Callable[[], object]) -> set[str]:
-    """Paths of the weights that differ in any bit after `action`."""
-    weights = list(model.weights)
-    before = values(weights)
+    """`layer/variable` of the weights that differ in any bit after `action`."""
+    named = [(f"{layer.name}/{v.name}", v) for layer in model.layers for v in layer.weights]
+    before = values(v for _, v in named)
     action()
-    pairs = zip(weights, before, values(weights), strict=True)
-    return {v.path.partition("/")[2] for v, a, b in pairs if a.tobytes() != b.tobytes()}
+    pairs = zip(named, before, values(v for _, v in named), strict=True)
+    return {name for (name, _), a, b in pairs if a.tobytes() != b.tobytes()}
 
 
 def names(*layers: str) -> set[str]:

@@ -172,7 +172,7 @@ class Choice:
         """
         found = survey(model)
         leaves = {leaf.path: leaf.variable for leaf in found.leaves}
-        places = {place.path: place.layer for place in found.places}
+        places = {place.path: place.layer for place in found.places if _holds_weights(place.layer)}
         missing = [path for path, _ in self.variables if path not in leaves]
         if missing:
             if len(leaves) != len(self.variables) or [_tail(a) for a in leaves] != [_tail(a) for a, _ in self.variables]:
@@ -195,8 +195,13 @@ def trainable(model: keras.Layer) -> Choice:
     """The present choice of what trains in `model`, as a value that can be stored, compared and put back."""
     found = survey(model)
     variables = tuple((leaf.path, bool(leaf.variable.trainable)) for leaf in found.leaves)
-    layers = tuple((p.path, hooks.own_flag(p.layer)) for p in found.places if not hooks.computes_flag(p.layer))
-    return Choice(variables, layers)
+    # Layers without a weight at or below them have nothing to choose, and often names of the moment (input_layer_7).
+    weighty = [p for p in found.places if not hooks.computes_flag(p.layer) and _holds_weights(p.layer)]
+    return Choice(variables, tuple((p.path, hooks.own_flag(p.layer)) for p in weighty))
+
+
+def _holds_weights(layer: keras.Layer) -> bool:
+    return any(may_train for inner in hooks.all_layers(layer) for _, may_train in hooks.own_variables(inner))
 
 
 @contextmanager
