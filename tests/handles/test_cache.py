@@ -116,11 +116,11 @@ def test_R4_killed_download_leaves_nothing_that_counts(server: Server, cache: Pa
 
     def stop_halfway() -> None:
         halfway.set()
-        go_on.wait(60)
+        go_on.wait(300)
 
     server.replies["/module"].halfway = stop_halfway
     process = subprocess.Popen([sys.executable, "-c", RESOLVE, handle])
-    assert halfway.wait(60)
+    assert halfway.wait(300)
     process.send_signal(signal.SIGKILL)
     process.wait()
     go_on.set()
