@@ -18,7 +18,8 @@ def vjp(function, inputs, cotangents, *, jit=False):
         terms = []
         for o, c in zip(outputs, cotangents, strict=True):
             if c is not None and np.iscomplexobj(c):
-                terms += [keras.ops.sum(keras.ops.real(o) * c.real), keras.ops.sum(keras.ops.imag(o) * c.imag)]
+                parts = [keras.ops.convert_to_tensor(part) for part in (c.real, c.imag)]
+                terms += [keras.ops.sum(keras.ops.real(o) * parts[0]), keras.ops.sum(keras.ops.imag(o) * parts[1])]
             elif c is not None:
                 terms.append(keras.ops.sum(o * keras.ops.cast(c, o.dtype)))
         dtype = keras.backend.result_type(*(t.dtype for t in terms))  # TensorFlow does not add half to float

@@ -21,7 +21,7 @@ NARROW = {"int64": "int32", "uint64": "uint32", "float64": "float32", "complex12
 
 def rows(choose=lambda case: True):
     return pytest.mark.parametrize(
-        ("family", "case"), [pytest.param(f, c, id=c.name) for f, c in ROWS if choose(c) and c.op in LOWERINGS]
+        ("family", "case"), [pytest.param(f, c, id=f"{f}/{c.name}") for f, c in ROWS if choose(c) and c.op in LOWERINGS]
     )
 
 

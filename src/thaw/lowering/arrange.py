@@ -94,7 +94,7 @@ def padded(input: Value, paddings: Value, fill: Value) -> Value:
     if not is_host(fill):  # `ops.pad` wants a number
         input, fill = alike(input, fill)
         inside = ops.pad(ops.ones_like(input), widths)
-        return ops.where(inside == 1, ops.pad(input, widths), fill)
+        return ops.where(inside == 1, ops.pad(input, widths), ops.stop_gradient(fill))  # as TensorFlow
     value = fill.item()
     if not any(a or b for a, b in widths):
         return input

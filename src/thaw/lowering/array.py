@@ -379,8 +379,7 @@ def arange(start: Value, limit: Value, delta: Value) -> Value:
 @lowering("LinSpace", static=("num",), gradient="none", ignored=("Tidx",))
 def linspace(start: Value, stop: Value, num: Value) -> Value:
     """`num` numbers from start to stop, both included."""
-
-    def function(np: Any, start: Value, stop: Value) -> Value:
-        return np.linspace(start, stop, int(num), dtype=dtype_of(start))
-
-    return apply(function, start, stop)
+    count = int(num)
+    steps = numpy.arange(count, dtype="float64") / max(count - 1, 1)
+    start, stop, steps = alike(start, stop, steps.astype(numpy_dtype(dtype_of(start))))
+    return start + (stop - start) * steps

@@ -16,6 +16,8 @@ def select(condition: Value, t: Value, e: Value) -> Value:
     """`t` where the condition holds, else `e`."""
     if is_host(condition) and condition.ndim == 0 and static_shape(t) == static_shape(e):
         return t if condition else e
+    if dtype_of(t) == "string":
+        condition = known(condition, "condition")
     return apply(lambda np, c, t, e: np.where(c, t, e), condition, t, e)
 
 
@@ -105,32 +107,6 @@ def lower_bound(sorted_inputs: Value, values: Value, *, out_type: str = "int32")
 def upper_bound(sorted_inputs: Value, values: Value, *, out_type: str = "int32") -> Value:
     """Where each value would be put in its sorted row, behind its equals."""
     return _bounds(sorted_inputs, values, out_type, right=True)
-
-
-@lowering("Bucketize", gradient="none")
-def bucketize(input: Value, *, boundaries: tuple[float, ...]) -> Value:
-    """In which of the intervals between `boundaries` each number lies."""
-    limits = numpy.array(boundaries, dtype="float32")
-
-    def function(np: Any, x: Value, limits: Value) -> Value:
-        x = x.astype("float32") if np is numpy else ops.cast(x, "float32")
-        inside = np.expand_dims(x, -1) >= limits
-        return np.sum(inside.astype("int32") if np is numpy else ops.cast(inside, "int32"), axis=-1)
-
-    return cast(apply(function, input, limits), "int32")
-
-
-@lowering("BoostedTreesBucketize", gradient="none", ignored=("num_features",))
-def bucketize_features(*float_values_and_bucket_boundaries: Value) -> Value:
-    """For each feature its numbers' intervals between its own boundaries."""
-    half = len(float_values_and_bucket_boundaries) // 2
-    values, limits = float_values_and_bucket_boundaries[:half], float_values_and_bucket_boundaries[half:]
-
-    def function(np: Any, x: Value, limits: Value) -> Value:
-        above = np.expand_dims(x, -1) > limits
-        return np.sum(above.astype("int32") if np is numpy else ops.cast(above, "int32"), axis=-1)
-
-    return tuple(cast(apply(function, v, b), "int32") for v, b in zip(values, limits, strict=True))
 
 
 @lowering("DynamicStitch", "ParallelDynamicStitch")

@@ -37,9 +37,7 @@ def _width(x: Value) -> int:
 def _shift(np: Any, x: Value, y: Value, left: bool) -> Value:
     """Shifts by 0 to width - 1 bits, as TensorFlow: what is asked beyond is cut to that."""
     y = np.clip(y, 0, _width(x) - 1)
-    if np is numpy:
-        return numpy.left_shift(x, y) if left else numpy.right_shift(x, y)
-    return x << y if left else x >> y
+    return np.left_shift(x, y) if left else np.right_shift(x, y)
 
 
 _register("LeftShift", "Bits moved up.", lambda np, x, y: _shift(np, x, y, True), same=True)
@@ -51,7 +49,7 @@ def population_count(np: Any, x: Value) -> Value:
     """How many bits are set, as uint8."""
     ones = np.zeros_like(x)
     for bit in range(_width(x)):
-        ones = ones + ((x >> bit) & 1)
+        ones = ones + (np.right_shift(x, np.full_like(x, bit)) & 1)
     return ones.astype("uint8") if np is numpy else np.cast(ones, "uint8")
 
 

@@ -196,8 +196,10 @@ def accumulate_n(*inputs: Value) -> Value:
 
 @elementwise("Abs")
 def absolute(np: Any, x: Value) -> Value:
-    """Magnitude."""
-    return x if dtype_of(x).startswith("uint") else np.abs(x)
+    """Magnitude; its gradient at 0 is 0."""
+    if np is numpy or is_integer(x):
+        return x if dtype_of(x).startswith("uint") else np.abs(x)
+    return x * ops.stop_gradient(ops.sign(x))  # JAX's own gradient at 0 is 1
 
 
 @elementwise("Neg")
@@ -212,7 +214,9 @@ def sign(np: Any, x: Value) -> Value:
     if is_complex(x):
         size = np.abs(x)
         return x / numpy_or_one(np, size, x)
-    return np.where(x > 0, np.ones_like(x), np.zeros_like(x)) if dtype_of(x).startswith("uint") else np.sign(x)
+    if dtype_of(x).startswith("uint"):
+        return np.where(x > 0, np.ones_like(x), np.zeros_like(x))
+    return np.sign(x) if np is numpy or is_integer(x) else np.where(x == x, np.sign(x), x)  # PyTorch's sign of NaN is 0
 
 
 def numpy_or_one(np: Any, size: Value, like: Value) -> Value:

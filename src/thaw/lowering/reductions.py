@@ -166,12 +166,11 @@ def running_product(x: Value, axis: Value, *, exclusive: bool = False, reverse: 
 
 @lowering("CumulativeLogsumexp", static=("axis",))
 def running_logsumexp(x: Value, axis: Value, *, exclusive: bool = False, reverse: bool = False) -> Value:
-    """Logarithm of the running sum of exponentials along an axis; where nothing is summed, the lowest finite number."""
+    """Logarithm of the running sum of exponentials along an axis; where nothing is summed, -inf."""
 
     def function(np: Any, x: Value, a: int) -> Value:
         top = np.max(x, axis=a, keepdims=True)
         top = top if np is numpy else ops.stop_gradient(top)
         return np.log(np.cumsum(np.exp(x - top), axis=a)) + top
 
-    lowest = float(numpy.finfo(dtype_of(x)).min) if dtype_of(x) != "bfloat16" else -3.3895314e38
-    return _running(function, lowest, x, int(axis), exclusive, reverse)
+    return _running(function, -numpy.inf, x, int(axis), exclusive, reverse)

@@ -328,6 +328,12 @@ def scatter_into(start: Value, indices: Value, updates: Value, how: str | None) 
     flat, size = flat_positions(indices, own[:depth])
     rest = own[depth:]
     flat_updates = ops.reshape(updates, (-1, *rest)) if None not in rest else updates
+    if how in {"max", "min"}:  # Keras' own for PyTorch writes row by row, in place
+        reduce = ops.segment_max if how == "max" else ops.segment_min
+        best = reduce(flat_updates, ops.reshape(flat, (-1,)), num_segments=size)
+        start = ops.reshape(start, (size, *rest))
+        kept = start >= best if how == "max" else start <= best
+        return ops.reshape(ops.where(kept, start, best), own)
     result = ops.scatter_update(
         ops.reshape(start, (size, *rest)), ops.reshape(flat, (-1, 1)), ops.cast(flat_updates, dtype_of(start)), reduction=how
     )
