@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import thaw
+
 FILES = {"saved_model.pb": b"graph", "variables/variables.index": b"index", "assets/vocab.txt": b"a\nb\n"}
 
 
@@ -23,6 +25,17 @@ def tar_of(files: dict[str, bytes], mode: str = "w:gz") -> bytes:
 
 
 ARCHIVE = tar_of(FILES)
+
+# Another process that resolves one handle and prints where it lies. It imports this room alone: the package's own
+# `__init__` would import Keras, which costs seconds and which handles do without.
+RESOLVE = f"""
+import sys, types
+sys.modules["thaw"] = types.ModuleType("thaw")
+sys.modules["thaw"].__path__ = {list(thaw.__path__)!r}
+from thaw.handles import resolve
+print(resolve(sys.argv[1]))
+assert "keras" not in sys.modules
+"""
 
 
 @dataclass

@@ -16,13 +16,10 @@ import pytest
 from filelock import FileLock
 
 import thaw.handles
-from handles.server import ARCHIVE, FILES, Reply, Server, tar_of
+from handles.server import ARCHIVE, FILES, RESOLVE, Reply, Server, tar_of
 from thaw.errors import CacheError, CorruptArchiveError, DownloadError, OfflineError
 from thaw.handles import cache as cache_module
 from thaw.handles import lock, resolve
-
-# A second process that resolves one handle and prints where it lies.
-RESOLVE = "import sys; from thaw.handles import resolve; print(resolve(sys.argv[1]))"
 
 
 def holds_the_module(folder: Path) -> bool:

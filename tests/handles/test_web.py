@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from handles.server import ARCHIVE, FILES, Reply, Server, serving
+from handles.server import ARCHIVE, FILES, RESOLVE, Reply, Server, serving
 from thaw.errors import DownloadError, HandleError, OfflineError, UnsafeAddressError
 from thaw.handles import resolve, web
 from thaw.handles.cache import key_of
@@ -192,9 +192,8 @@ def test_R8_progress_is_shown_on_a_terminal() -> None:
 
 def test_R8_progress_goes_to_the_terminal_and_the_answer_to_stdout(server: Server, cache: Path) -> None:
     terminal, end = os.openpty()
-    script = "import sys; from thaw.handles import resolve; print(resolve(sys.argv[1]))"
     process = subprocess.run(
-        [sys.executable, "-c", script, f"{server.url}/module"],
+        [sys.executable, "-c", RESOLVE, f"{server.url}/module"],
         stdout=subprocess.PIPE,
         stderr=end,
         env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
