@@ -8,7 +8,8 @@ def vjp(function, inputs, cotangents, *, jit=False):
     """Outputs of `function(*inputs)` and, for the float ones weighted by `cotangents`, the gradient of each input.
 
     `inputs` are numpy arrays; integer ones get None. `cotangents` are numpy arrays or None, one an output.
-    `jit` compiles it under JAX, as `fit` does. Returns (outputs, gradients) as lists of numpy arrays or None (None too where the backend says "not connected").
+    `jit` compiles it under JAX, as `fit` does.
+    Returns (outputs, gradients) as lists of numpy arrays or None (None too where the backend says "not connected").
     """
     inputs = [np.asarray(x) for x in inputs]
     floating = [i for i, x in enumerate(inputs) if np.issubdtype(x.dtype, np.inexact) or x.dtype.name == "bfloat16"]
@@ -54,6 +55,7 @@ def vjp(function, inputs, cotangents, *, jit=False):
             if total.requires_grad
             else [None] * len(floating)
         )
+        grads = [g.resolve_conj() if g is not None else None for g in grads]
     else:
         import tensorflow as tf
 

@@ -6,7 +6,7 @@ import numpy as np
 from lowering.case import Case
 
 X = np.array([-2.7, -0.5, 0, 0.5, 2.7, 200], dtype="float32")
-I = np.array([-2, 0, 3], dtype="int32")
+WHOLE = np.array([-2, 0, 3], dtype="int32")
 
 
 def cast(id, x, to, gradient=False, **more):
@@ -21,15 +21,15 @@ CASES = [
     cast("float32-to-float64", X, "float64", gradient=True),
     cast("float64-to-float32", X.astype("float64"), "float32", gradient=True),
     cast("bfloat16-to-float32", X.astype(ml_dtypes.bfloat16), "float32", gradient=True),
-    cast("int32-to-float32", I, "float32"),
-    cast("int32-to-uint8-wraps", I, "uint8"),
-    cast("int32-to-int64", I, "int64"),
+    cast("int32-to-float32", WHOLE, "float32"),
+    cast("int32-to-uint8-wraps", WHOLE, "uint8"),
+    cast("int32-to-int64", WHOLE, "int64"),
     cast("bool-to-float32", np.array([True, False]), "float32"),
     cast("bool-to-int64", np.array([True, False]), "int64"),
     cast("complex-to-float32", np.array([1 + 2j, -1j], dtype="complex64"), "float32", gradient=True),
     cast("float32-to-complex", X, "complex64", gradient=True),
     cast("same", X, "float32", gradient=True),
     Case("Bitcast", "float32-to-int32", (X,), {"type": "int32"}, gradient=False),
-    Case("Bitcast", "int32-to-uint8-new-axis", (I,), {"type": "uint8"}, gradient=False),
+    Case("Bitcast", "int32-to-uint8-new-axis", (WHOLE,), {"type": "uint8"}, gradient=False),
     Case("Bitcast", "uint8-to-int32-axis-goes", (np.arange(8, dtype="uint8").reshape(2, 4),), {"type": "int32"}, gradient=False),
 ]
