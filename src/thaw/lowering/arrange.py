@@ -1,4 +1,4 @@
-"""Other orders and sizes of the same elements: transposing, reversing, rolling, repeating, padding, blocks of space."""
+"""Other orders and sizes of the same elements: transposing, reversing, rolling, repeating, padding."""
 
 from typing import Any
 
@@ -152,59 +152,3 @@ def mirror_pad_gradient(input: Value, paddings: Value, *, mode: str) -> Value:
 
 def _along(x: Value, axis: int, begin: int, end: int) -> Value:
     return x[(slice(None),) * axis + (slice(begin, end),)]
-
-
-@lowering("SpaceToBatchND", static=("block_shape", "paddings"), ignored=("Tblock_shape",))
-def space_to_batch(input: Value, block_shape: Value, paddings: Value) -> Value:
-    """Blocks of space moved into the batch, after padding with zeros."""
-    blocks = sizes(block_shape)
-    rank = len(static_shape(input))
-    widths = [(0, 0), *((int(a), int(b)) for a, b in paddings), *[(0, 0)] * (rank - 1 - len(blocks))]
-    x = pad(input, numpy.array(widths))
-    own = static_shape(x)
-    inner: list[int] = []
-    for n, block in zip(own[1 : 1 + len(blocks)], blocks, strict=True):
-        inner += [(n or 0) // block, block]
-    rest = [int(n or 0) for n in own[1 + len(blocks) :]]
-    count = len(blocks)
-    order = [2 + 2 * i for i in range(count)] + [0] + [1 + 2 * i for i in range(count)]
-    order += list(range(1 + 2 * count, 1 + 2 * count + len(rest)))
-    return apply(
-        lambda np, x: np.reshape(np.transpose(np.reshape(x, (-1, *inner, *rest)), order), (-1, *inner[::2], *rest)),
-        x,
-    )
-
-
-@lowering("BatchToSpaceND", static=("block_shape", "crops"), ignored=("Tblock_shape", "Tcrops"))
-def batch_to_space(input: Value, block_shape: Value, crops: Value) -> Value:
-    """Blocks of the batch moved into space, then cropped."""
-    blocks = sizes(block_shape)
-    own = static_shape(input)
-    count = len(blocks)
-    space = [int(n or 0) for n in own[1 : 1 + count]]
-    rest = [int(n or 0) for n in own[1 + count :]]
-    order = [count]
-    for i in range(count):
-        order += [count + 1 + i, i]
-    order += list(range(1 + 2 * count, 1 + 2 * count + len(rest)))
-    merged = [n * b for n, b in zip(space, blocks, strict=True)]
-    x = apply(
-        lambda np, x: np.reshape(np.transpose(np.reshape(x, (*blocks, -1, *space, *rest)), order), (-1, *merged, *rest)),
-        input,
-    )
-    cuts = (slice(int(a), n - int(b)) for n, (a, b) in zip(merged, crops, strict=True))
-    return x[(slice(None), *cuts)]
-
-
-@lowering("SpaceToBatch", static=("paddings",))
-def space_to_batch_square(input: Value, paddings: Value, *, block_size: int) -> Value:
-    """Square blocks of space moved into the batch, after padding with zeros."""
-    result: Value = space_to_batch(input, numpy.array([block_size] * 2), paddings)
-    return result
-
-
-@lowering("BatchToSpace", static=("crops",))
-def batch_to_space_square(input: Value, crops: Value, *, block_size: int) -> Value:
-    """Blocks of the batch moved into space as squares, then cropped."""
-    result: Value = batch_to_space(input, numpy.array([block_size] * 2), crops)
-    return result

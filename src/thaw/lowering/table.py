@@ -7,6 +7,7 @@ from thaw.lowering import activation as activation
 from thaw.lowering import arrange as arrange
 from thaw.lowering import array as array
 from thaw.lowering import choose as choose
+from thaw.lowering import color as color
 from thaw.lowering import control_flow as control_flow
 from thaw.lowering import conv as conv
 from thaw.lowering import dtypes as dtypes
@@ -20,9 +21,13 @@ from thaw.lowering import normalization as normalization
 from thaw.lowering import pool as pool
 from thaw.lowering import reductions as reductions
 from thaw.lowering import regex as regex
+from thaw.lowering import resize as resize
+from thaw.lowering import sample as sample
 from thaw.lowering import sets as sets
 from thaw.lowering import slicing as slicing
+from thaw.lowering import space as space
 from thaw.lowering import sparse as sparse
+from thaw.lowering import spectral as spectral
 from thaw.lowering import tensor_array as tensor_array
 from thaw.lowering import tensor_list as tensor_list
 from thaw.lowering import text as text

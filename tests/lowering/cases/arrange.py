@@ -1,4 +1,4 @@
-"""Transposing, reversing, rolling, repeating, padding, blocks of space."""
+"""Transposing, reversing, rolling, repeating, padding."""
 
 import numpy as np
 
@@ -45,9 +45,4 @@ CASES = [
     Case("MirrorPad", "symmetric", (f(3, 4), np.array([[1, 2], [2, 1]], "int32")), {"mode": "SYMMETRIC"}),
     Case("MirrorPadGrad", "reflect", (f(6, 7), np.array([[1, 2], [2, 1]], "int32")), {"mode": "REFLECT"}),
     Case("MirrorPadGrad", "symmetric", (f(6, 7), np.array([[1, 2], [2, 1]], "int32")), {"mode": "SYMMETRIC"}),
-    Case("SpaceToBatchND", "padded", (f(1, 3, 4, 2), i(2, 2), np.array([[1, 0], [0, 0]], "int32"))),
-    Case("SpaceToBatchND", "one-axis", (f(2, 6, 1), i(3), np.array([[0, 0]], "int32"))),
-    Case("BatchToSpaceND", "cropped", (f(4, 2, 2, 1), i(2, 2), np.array([[1, 0], [0, 1]], "int32"))),
-    Case("SpaceToBatch", "padded", (f(1, 3, 4, 2), np.array([[1, 0], [0, 0]], "int32")), {"block_size": 2}),
-    Case("BatchToSpace", "cropped", (f(4, 2, 2, 1), np.array([[1, 0], [0, 1]], "int32")), {"block_size": 2}),
 ]
