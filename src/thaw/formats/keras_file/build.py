@@ -14,7 +14,7 @@ import keras
 
 from thaw.errors import ConfigNotNativeError, CorruptFileError, ThawError
 from thaw.formats.keras_file.layer_sizes import declared_elements
-from thaw.formats.keras_file.spec import Call, LayerSpec, Ref, walk
+from thaw.formats.keras_file.spec import Call, LayerSpec, Ref, new_name, walk
 from thaw.formats.keras_file.tf_calls import run_call
 from thaw.formats.keras_file.vocabulary import CustomObjects
 
@@ -33,6 +33,7 @@ _RECURRENT = frozenset({
     "ConvLSTM3D",
 })
 _MOST_INPUT = 2**31
+_MOST_UNROLLED = 4096
 
 
 class Built:
@@ -103,11 +104,13 @@ class _Builder:
         if isinstance(spec.make, keras.layers.Layer):
             return spec.make
         if isinstance(spec.make, type):
-            return spec.make(name=spec.name)
+            return spec.make(name=new_name(spec.name))
         if callable(spec.make):
-            return keras.layers.Lambda(spec.make, name=spec.name)
+            return keras.layers.Lambda(spec.make, name=new_name(spec.name))
         with self._explained(spec):
             layer = keras.saving.deserialize_keras_object(dict(spec.make), custom_objects=self.custom_objects, safe_mode=True)
+        if spec.kind == "operation" and not isinstance(layer, keras.Operation):
+            raise ConfigNotNativeError(self.shown, unknown={spec.class_name: [spec.name]})
         if not spec.trainable:
             layer.trainable = False
         return layer
@@ -121,6 +124,9 @@ class _Builder:
             size *= length or 1
         if not 0 <= size <= _MOST_INPUT or any(length is not None and length < 0 for length in shape):
             raise CorruptFileError(self.shown, f"the input {spec.name!r} has the shape {shape} in its model config")
+        if spec.config.get("dtype") == "string" and keras.backend.backend() != "tensorflow":
+            reason = f"The input {spec.name!r} takes strings, which Keras 3's own layers run on the TensorFlow backend only."
+            raise ConfigNotNativeError(self.shown, reason=reason)
         optional = {"optional": True} if spec.config.get("optional") else {}
         sparse = bool(spec.config.get("sparse"))
         with self._explained(spec):
@@ -129,7 +135,7 @@ class _Builder:
             )
 
     def _sequential(self, spec: LayerSpec) -> Any:
-        model = keras.Sequential(name=spec.name)
+        model = keras.Sequential(name=new_name(spec.name))
         shape, dtype = None, "float32"
         if spec.children and spec.children[0].kind != "input":
             first = spec.children[0]
@@ -161,7 +167,7 @@ class _Builder:
         graph = _Graph(self, spec)
         inputs, outputs = graph.run()
         with self._explained(spec):
-            model = keras.Model(inputs=inputs, outputs=outputs, name=spec.name)
+            model = keras.Model(inputs=inputs, outputs=outputs, name=new_name(spec.name))
         if not spec.trainable:
             model.trainable = False
         return model
@@ -170,6 +176,8 @@ class _Builder:
         """Refuses a layer whose weights would be more than the file holds, before they are allocated."""
         if self.elements is None or layer.built or spec.make is None or not isinstance(spec.make, Mapping):
             return
+        if spec.config.get("unroll") and len(shape) > 1 and (shape[1] or 0) > _MOST_UNROLLED:
+            raise CorruptFileError(self.shown, f"the {spec.class_name} {spec.name!r} unrolls {shape[1]} steps in its model config")
         declared = declared_elements(spec.make["class_name"], spec.config, shape)
         if declared > self.elements:
             raise CorruptFileError(
@@ -197,7 +205,7 @@ class _Builder:
                 # Names must be unique in a model, and Keras' automatic ones know nothing of the file's.
                 made = keras.Function(sources, results).operations
                 for number, operation in enumerate(reversed([op for op in made if not isinstance(op, keras.layers.Layer)])):
-                    operation.name = spec.name if number == 0 else f"{spec.name}_part_{number}"
+                    operation.name = new_name(spec.name) + (f"_part_{number}" if number else "")
         return result
 
     def _explained(self, spec: LayerSpec) -> _Explained:

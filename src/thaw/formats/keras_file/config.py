@@ -13,7 +13,7 @@ from typing import Any
 from thaw.errors import ConfigNotNativeError, CorruptFileError
 from thaw.formats.keras_file import nodes
 from thaw.formats.keras_file.old_arguments import DROPPED, HARMLESS, RENAMED_FUNCTIONS, rename_arguments
-from thaw.formats.keras_file.spec import LayerSpec
+from thaw.formats.keras_file.spec import LayerSpec, new_name
 from thaw.formats.keras_file.tf_calls import is_known_call
 from thaw.formats.keras_file.vocabulary import CODE_CLASSES, Vocabulary, accepted_arguments
 
@@ -137,7 +137,7 @@ class _Reader:
         if cls is None:
             self.unknown.setdefault(class_name, []).append(name)
             return LayerSpec(name, "passing", class_name, {})
-        arguments["name"] = name
+        arguments["name"] = new_name(name)
         arguments = self._values(self._known_arguments(cls_name, cls, arguments, name), name)
         if cls_name in _TEXT_LAYERS and isinstance(arguments.get("vocabulary"), str):
             self.code.append(f"{cls_name} {name!r} reads the file {arguments['vocabulary']!r}")

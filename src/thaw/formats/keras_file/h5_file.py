@@ -30,7 +30,7 @@ def read_h5_model(path: Path, vocabulary: Vocabulary) -> Any:
         if text is None:
             raise NoModelConfigError(path, _layer_names(_weights_group(file, path), path))
         version = major_version(attribute(file, "keras_version", path))
-        spec = read_config(parse_json(str(text), path), vocabulary, version=min(version, 2), shown=path)
+        spec = read_config(parse_json(str(text), path), vocabulary, version=version, shown=path)
         group = _weights_group(file, path)
         stored = _stored(group, path)
         elements = sum(int(item.value.size) for arrays in stored.values() for item in arrays)

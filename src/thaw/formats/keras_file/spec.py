@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Call", "Kind", "LayerSpec", "Ref", "walk"]
+__all__ = ["Call", "Kind", "LayerSpec", "Ref", "new_name", "walk"]
 
 Kind = Literal["layer", "input", "functional", "sequential", "call", "operation", "passing"]
 
@@ -69,6 +69,11 @@ class LayerSpec:
     input_dtype: str | None = None
     trainable: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def new_name(name: str) -> str:
+    """A layer's name as Keras 3 takes it: old names could have slashes."""
+    return name.replace("/", "_")
 
 
 def walk(structure: Any) -> list[Any]:

@@ -67,7 +67,7 @@ class Vocabulary:
                 found = self.custom.get(form) or keras.saving.get_registered_object(form)
                 if found is not None:
                     self.custom.setdefault(name, found)
-                    return found  # type: ignore[no-any-return]
+                    return found
         return None
 
     def layer_class(self, name: str) -> type | None:
