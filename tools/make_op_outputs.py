@@ -1,4 +1,4 @@
-"""Writes src/thaw/formats/op_outputs.json: the outputs of TensorFlow's ops that have several.
+"""Writes src/thaw/formats/op_outputs.json: the outputs of TensorFlow's ops that may have several.
 
 FunctionDefs name a tensor by its output argument; frozen graphs and stripped files carry no op definitions to resolve it
 by. Run with TensorFlow installed: `python tools/make_op_outputs.py`.
@@ -19,7 +19,7 @@ def main() -> None:
     several = {
         op.name: [[arg.name, arg.number_attr or arg.type_list_attr] for arg in op.output_arg]
         for op in sorted(ops.op, key=lambda op: op.name)
-        if len(op.output_arg) > 1
+        if len(op.output_arg) > 1 or any(arg.number_attr or arg.type_list_attr for arg in op.output_arg)
     }
     rows = ",\n".join(f"{json.dumps(name)}: {json.dumps(args)}" for name, args in several.items())
     TARGET.write_text("{\n" + rows + "\n}\n")

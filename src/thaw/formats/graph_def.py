@@ -22,7 +22,7 @@ OutputArgs: TypeAlias = tuple[tuple[str, str], ...]
 
 @cache
 def _shipped_outputs() -> Mapping[str, OutputArgs]:
-    """TensorFlow's ops with several output arguments, for files that carry no op definitions."""
+    """TensorFlow's ops that may have several outputs, for files that carry no op definitions."""
     text = resources.files("thaw.formats").joinpath("op_outputs.json").read_text()
     return {op: tuple((name, count) for name, count in args) for op, args in json.loads(text).items()}
 
@@ -34,7 +34,7 @@ class OutputTable:
         self._outputs: dict[str, OutputArgs] = {
             d.name: tuple((a.name, a.number_attr or a.type_list_attr) for a in d.output_arg)
             for d in definitions
-            if len(d.output_arg) > 1
+            if len(d.output_arg) > 1 or any(a.number_attr or a.type_list_attr for a in d.output_arg)
         }
 
     def index(self, node: Message, argument: str, offset: int) -> int:

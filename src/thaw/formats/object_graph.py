@@ -107,12 +107,14 @@ class ObjectGraph:
         files: where the artifact lies.
         checkpoint: opened when the first variable is met.
         variables: those met so far, by key.
+        left_out: why functions were left out.
     """
 
     proto: Message
     files: Files
     checkpoint: Callable[[], Checkpoint]
     variables: dict[str, VariableSource] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.origin = f"{self.files.origin}/saved_model.pb"
@@ -279,13 +281,15 @@ class ObjectGraph:
         saved = self._object(number)
         kind = saved.WhichOneof("kind")
         if kind == "function" and saved.function.concrete_functions:
-            traces = tuple(self._trace(f) for f in saved.function.concrete_functions)
-            return Function(name, parameters_of(saved.function.function_spec, self.origin), traces)
+            parameters = parameters_of(saved.function.function_spec, self.origin)
+            names = [p.name for p in parameters]
+            traces = [t for f in saved.function.concrete_functions if (t := self._trace(f, names)) is not None]
+            return Function(name, parameters, tuple(traces)) if traces else None
         if kind == "bare_concrete_function":
             trace = self._trace(
                 saved.bare_concrete_function.concrete_function_name, saved.bare_concrete_function.argument_keywords
             )
-            return Function(name, (), (trace,))
+            return Function(name, (), (trace,)) if trace is not None else None
         return None
 
     def _body(self, function: str) -> tuple[Graph, int]:
@@ -307,7 +311,12 @@ class ObjectGraph:
                 nodes[node.name] = node
         return Graph(body.name, nodes, body.inputs[:given], body.outputs, body.updates), given
 
-    def _trace(self, function: str, keywords: Sequence[str] = ()) -> Trace:
+    def _trace(self, function: str, names: Sequence[str]) -> Trace | None:
+        """A concrete function; `names` are those of its positional arguments, as far as they have any.
+
+        None where its signature does not say what it takes and gives: so it is with values of types that only the
+        publisher's code defines. The artifact's other functions do not suffer from that.
+        """
         graph, given = self._body(function)
         concrete = self.functions[function]
         signature = structure_of(concrete.canonicalized_input_signature, self.origin)
@@ -316,7 +325,7 @@ class ObjectGraph:
                 pass
             case _:
                 specs = [self._spec(graph, t) for t in graph.inputs]
-                args, kwargs = (), dict(zip(keywords or [s.name for s in specs], specs, strict=False))
+                args, kwargs = (), dict(zip(names or [s.name for s in specs], specs, strict=False))
         count = len(list(leaves((args, kwargs))))
         outputs: Structure = named(structure_of(concrete.output_signature, self.origin), "")
         if not concrete.HasField("output_signature") and graph.outputs:
@@ -327,8 +336,11 @@ class ObjectGraph:
                 f"the function {function!r} takes {given} and returns {len(graph.outputs)} tensors, "
                 f"but its signature says {count} and {returned}"
             )
-            raise CorruptFileError(self.origin, problem)
-        return Trace(args, {k: named(v, k) for k, v in kwargs.items()}, outputs, graph)
+            self.left_out.append(problem)
+            return None
+        labels = [*names, *(f"args_{i}" for i in range(len(names), len(args)))]
+        given_args = tuple(named(a, n) for a, n in zip(args, labels, strict=False))
+        return Trace(given_args, {k: named(v, k) for k, v in kwargs.items()}, outputs, graph)
 
     @staticmethod
     def _spec(graph: Graph, tensor: Tensor) -> TensorSpec:

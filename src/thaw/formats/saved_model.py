@@ -50,12 +50,16 @@ def read_saved_model(files: Files) -> Artifact:
     checkpoint = cache(lambda: Checkpoint(files))
     variables: dict[str, VariableSource] = {}
     metagraphs: list[MetaGraph] = []
+    left_out: list[str] = []
     for metagraph in proto.meta_graphs:
-        read = ObjectGraph(metagraph, files, checkpoint, variables).metagraph()
+        read = ObjectGraph(metagraph, files, checkpoint, variables, left_out).metagraph()
         if not read.signatures and not read.callables:
+            if left_out:
+                raise CorruptFileError(origin, left_out[0])
             raise NoSignatureError(files.origin, read.tags)
         metagraphs.append(read)
     kept = dict(small_files(files, *SMALL_FILES))
     if files.exists("variables/variables.index"):
         kept |= checkpoint().small_files()
-    return Artifact("tf2_saved_model", tuple(metagraphs), variables, kept, provenance(proto, files))
+    facts = provenance(proto, files) | ({"left_out": "; ".join(left_out)} if left_out else {})
+    return Artifact("tf2_saved_model", tuple(metagraphs), variables, kept, facts)

@@ -108,7 +108,8 @@ def leaves(structure: Structure) -> Iterator[TensorSpec]:
 def named(structure: Structure, name: str) -> Structure:
     """`structure` with specs that have no name named after where they stand: "x", "x_1", "pair_left"."""
     if isinstance(structure, TensorSpec):
-        return structure if structure.name else TensorSpec(name, structure.dtype, structure.shape)
+        known = structure.name not in {"", "unknown"}  # TensorFlow itself writes "unknown" since 2.11
+        return structure if known else TensorSpec(name or "output_0", structure.dtype, structure.shape)
     if isinstance(structure, CompositeSpec):
         parts = tuple(TensorSpec(name + p.name, p.dtype, p.shape) if p.name.startswith("/") else p for p in structure.components)
         return CompositeSpec(structure.kind, structure.dtype, structure.shape, parts)

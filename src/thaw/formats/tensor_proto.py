@@ -13,8 +13,11 @@ from thaw.formats.dtypes import NUMBERS, name_of, numpy_type
 from thaw.formats.protos import Message, new
 from thaw.graph.ir import Shape
 
-LARGEST_SPLAT = 2**28
-"""Elements that a tensor given by its last value may have."""
+LARGEST_SPLAT = 2**31
+"""Elements that a tensor of one repeated value may have; it takes no memory until something is computed from it."""
+
+LARGEST_FILL = 2**26
+"""Elements that a tensor may have of which only the first few values are given, and the last of them fills the rest."""
 
 MOST_AXES = 254
 """TensorFlow's own bound."""
@@ -70,17 +73,18 @@ def _listed_values(proto: Message, dtype: str, kind: np.dtype) -> np.ndarray:
     if dtype in {"complex64", "complex128"}:
         part = np.float32 if dtype == "complex64" else np.float64
         return np.array(values[: len(values) // 2 * 2], part).view(kind)
-    return np.array(values, np.int64).astype(kind) if kind.kind not in "fub" else np.array(values, kind)
+    if dtype in _FIELDS:
+        return np.array(values, kind)
+    return np.array(values, np.int64).astype(kind)  # a number that does not fit wraps around, as in TensorFlow
 
 
 def _splat(values: np.ndarray, shape: tuple[int, ...], count: int, origin: str) -> np.ndarray:
     """`values` in that shape; where there are fewer, the last one fills the rest, and where there are none, zero does."""
     if len(values) >= count:
         return values[:count].reshape(shape)
-    if count > LARGEST_SPLAT:
-        problem = (
-            f"a constant of shape {list(shape)} is given by {len(values)} values; at most {LARGEST_SPLAT} elements are filled up"
-        )
+    most = LARGEST_SPLAT if len(values) < 2 else LARGEST_FILL
+    if count > most:
+        problem = f"a constant of shape {list(shape)} is given by {len(values)} values; at most {most} elements are filled up"
         raise CorruptFileError(origin, problem)
     if not len(values):
         values = np.array([b""], object) if values.dtype == object else np.zeros(1, values.dtype)
