@@ -49,6 +49,7 @@ CASES: dict[str, tuple[object, list[str]]] = {
     "any-of": (any_of("gamma", "head/bias"), ["base/norm/gamma", "head/bias"]),
     "all-of": (all_of("base", "*bias"), ["base/z_conv1/bias", "base/Block2_conv/bias"]),
     "not": (not_("base", "head"), ["middle/kernel", "middle/bias"]),
+    "list": (["gamma", -1], ["base/norm/gamma", "head/kernel", "head/bias"]),
     "nested": (all_of(layers.Dense, not_(-1)), ["middle/kernel", "middle/bias"]),
 }
 

@@ -162,6 +162,10 @@ class Choice:
         both = [tuple((str(path), bool(flag)) for path, flag in read[part].items()) for part in ("variables", "layers")]
         return cls(both[0], both[1])
 
+    def fits(self, model: keras.Layer) -> bool:
+        """Whether `apply` would find every variable of this choice in `model`."""
+        return self._found_in(model) is not None
+
     def apply(self, model: keras.Layer) -> None:
         """Put this choice back on `model`, or on another model of the same architecture.
 
@@ -170,21 +174,29 @@ class Choice:
         Raises:
             ChoiceMismatchError: a variable of this choice is not in `model`. Nothing is changed then.
         """
-        found = survey(model)
-        leaves = {leaf.path: leaf.variable for leaf in found.leaves}
-        places = {place.path: place.layer for place in found.places if _holds_weights(place.layer)}
-        missing = [path for path, _ in self.variables if path not in leaves]
-        if missing:
-            if len(leaves) != len(self.variables) or [_tail(a) for a in leaves] != [_tail(a) for a, _ in self.variables]:
-                raise ChoiceMismatchError(str(model.name), missing, leaves)
-            leaves = dict(zip((path for path, _ in self.variables), leaves.values(), strict=True))
-            if len(places) == len(self.layers):
-                places = dict(zip((path for path, _ in self.layers), places.values(), strict=True))
+        found = self._found_in(model)
+        if found is None:
+            here = [leaf.path for leaf in survey(model).leaves]
+            raise ChoiceMismatchError(str(model.name), [path for path, _ in self.variables if path not in here], here)
+        leaves, places = found
         for path, flag in self.layers:
             if path in places:
                 hooks.set_own_flag(places[path], flag)
         for path, flag in self.variables:
             hooks.set_flag(leaves[path], flag)
+
+    def _found_in(self, model: keras.Layer) -> tuple[dict[str, keras.Variable], dict[str, keras.Layer]] | None:
+        found = survey(model)
+        leaves = {leaf.path: leaf.variable for leaf in found.leaves}
+        places = {place.path: place.layer for place in found.places if _holds_weights(place.layer)}
+        if all(path in leaves for path, _ in self.variables):
+            return leaves, places
+        if [_tail(path) for path in leaves] != [_tail(path) for path, _ in self.variables]:
+            return None
+        leaves = dict(zip((path for path, _ in self.variables), leaves.values(), strict=True))
+        if len(places) == len(self.layers):
+            places = dict(zip((path for path, _ in self.layers), places.values(), strict=True))
+        return leaves, places
 
 
 def _tail(path: str) -> str:

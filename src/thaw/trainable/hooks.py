@@ -548,6 +548,8 @@ def after_load(concerns: Callable[[str], bool], finish: Callable[[keras.Model, s
 def write_through(layers: Iterable[keras.Layer]) -> None:
     """On TensorFlow, let `layer.trainable = value` reach the leaves of these layers even where it was `value` already.
 
+    Layers that compute their flag are always among them.
+
     Keras' tracking on TensorFlow drops an assignment of the same object before the layer sees it, so that freezing every
     layer and setting `model.trainable = True` does nothing there, while it thaws everything on JAX and PyTorch.
     """
@@ -560,8 +562,8 @@ def write_through(layers: Iterable[keras.Layer]) -> None:
     original = tracking.__setattr__
 
     def __setattr__(self: Any, name: str, value: Any) -> None:
-        if name == "trainable" and self in _written_through and not computes_flag(self):
-            keras.Layer.trainable.fset(self, value)
+        if name == "trainable" and isinstance(self, keras.Layer) and (self in _written_through or computes_flag(self)):
+            type(self).trainable.fset(self, value)
         else:
             original(self, name, value)
 

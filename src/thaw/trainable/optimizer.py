@@ -222,6 +222,15 @@ def _forget_the_dead(memory: Memory) -> None:
         del memory.parked[key]
 
 
+def count_steps_of(optimizer: keras.Optimizer | None, fresh_slots: str) -> None:
+    """Change how `optimizer` counts the steps of what was thawed late; traced step functions keep their way."""
+    for leaf in hooks.leaf_optimizers(optimizer) if optimizer is not None else []:
+        memory = memory_of(leaf)
+        memory.own_steps = fresh_slots == "own_steps"
+        if memory.own_steps and any(memory.offsets.values()):
+            count_own_steps(leaf)
+
+
 def is_corrected(optimizer: keras.Optimizer) -> bool:
     """Whether an optimizer corrects its moments by the step count, so that own counts of steps change something."""
     kinds = tuple(kind for name in _CORRECTED if (kind := getattr(keras.optimizers, name, None)) is not None)

@@ -7,7 +7,7 @@ Variables are told apart by identity, never by value. May import errors and hook
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -39,6 +39,7 @@ What: TypeAlias = (
     | keras.Layer
     | keras.Variable
     | Callable[[keras.Layer], bool]
+    | Sequence["What"]
 )
 
 
@@ -188,7 +189,8 @@ def select(model: keras.Layer, *what: What) -> Selection:
             globs ("block5_*", "*/bias"), patterns (`re.compile("conv[12]")`, searched in paths),
             layers, variables, indices and slices into the model's layers in graph order (`-3`, `slice(-3, None)`),
             layer classes (`keras.layers.Conv2D`), predicates over layers and variables
-            (`lambda x: "norm" in x.name`), and `any_of`, `all_of`, `not_` of all these. A layer means every variable
+            (`lambda x: "norm" in x.name`), earlier selections, lists, and `any_of`, `all_of`, `not_` of these.
+            A layer means every variable
             below it that may train. Upper and lower case are told apart unless nothing matches otherwise.
 
     Returns:
@@ -230,6 +232,8 @@ def _pick(found: Map, item: object) -> set[int]:
         if not picked:
             raise NothingSelectedError(item, model, found.known_names())
         return picked
+    if isinstance(item, list | tuple | Selection):
+        return _union(found, item)
     if isinstance(item, keras.Variable) or hooks.is_native(item):
         leaf = next((leaf for leaf in found.leaves if leaf.variable is item or hooks.value_is(leaf.variable, item)), None)
         if leaf is None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import keras
 
 from thaw.trainable import checkpoint, flags, hooks
-from thaw.trainable.optimizer import fits, regroup
+from thaw.trainable.optimizer import count_steps_of, fits, regroup
 
 FreshSlots = Literal["own_steps", "keras"]
 
@@ -51,7 +51,10 @@ def watch(model: keras.Model, *, fresh_slots: FreshSlots = "own_steps") -> keras
         hooks.after_load(checkpoint.carries, resume)
         found = _watches[model] = Watch(model)
         found.install()
-    found.fresh_slots = fresh_slots
+    if found.fresh_slots != fresh_slots:
+        found.fresh_slots = fresh_slots
+        count_steps_of(getattr(model, "optimizer", None), fresh_slots)
+        found.rebuild()
     found.settle()
     return model
 
@@ -95,6 +98,7 @@ def obey_automatically() -> Callable[[], None]:
     a layer are only looked at. Returns a function that takes the wraps off again.
     """
     hooks.after_load(checkpoint.carries, resume)
+    hooks.write_through([])
     return hooks.before_live_calls(_watch_if_live)
 
 
@@ -125,7 +129,7 @@ class Watch:
 
     def __init__(self, model: keras.Model) -> None:
         self._model = weakref.ref(model)
-        self.fresh_slots: FreshSlots = "own_steps"
+        self.fresh_slots: FreshSlots = "own_steps"  # as an optimizer's memory begins
         self.items: list[Any] = []
         self.seen: list[bool] | None = None
         self.steps: dict[str, Callable[..., Any]] = {}
@@ -316,6 +320,8 @@ class Watch:
         model = self.model
         # Flags come back where a training is taken up again, not where weights are put into a model to be used.
         saved = checkpoint.read(str(filepath)) if getattr(model, "optimizer", None) is not None else None
+        if saved is not None and not saved.choice.fits(model):
+            saved = None
         if saved is not None:
             saved.choice.apply(model)
             self.settle()
@@ -328,7 +334,9 @@ class Watch:
     # JAX
 
     def _get_jax_state(self, **wanted: bool) -> Any:
-        self.settle()
+        # Asked for at every step where a callback looks at the model: settling each time would cost milliseconds.
+        if self.seen is None or self.changed():
+            self.settle()
         self.carried = hooks.state_lists(self.model, wanted)
         hooks.forget_state(self.model)
         return hooks.own_method(self.model, "_get_jax_state")(**wanted)
