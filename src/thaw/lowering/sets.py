@@ -42,6 +42,12 @@ def unique(x: np.ndarray, *, out_idx: str = "int32") -> tuple[np.ndarray, np.nda
     return x[first], inverse.astype(out_idx)
 
 
+@lowering("ThawEvery", host=True, gradient="none")
+def every(x: np.ndarray, *, out_idx: str = "int32") -> tuple[np.ndarray, np.ndarray]:
+    """In place of Unique where nothing minds repeated values (see thaw.graph.split_host): all of them, and their places."""
+    return x, np.arange(len(x), dtype=out_idx)
+
+
 @lowering("UniqueWithCounts", host=True, gradient="none")
 def unique_with_counts(x: np.ndarray, *, out_idx: str = "int32") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As Unique, and how often each stands there."""

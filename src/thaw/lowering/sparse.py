@@ -59,7 +59,8 @@ def _sparse_segment(kind: str, data: Value, indices: Value, segment_ids: Value, 
     divisor = np_.maximum(sizes, 1.0)
     divisor = cast(np_.sqrt(divisor) if kind == "sqrtn" else divisor, dtype_of(data))
     shape = (-1,) + (1,) * (len(data.shape) - 1)
-    return total / np_.reshape(divisor, shape)
+    divisor = np_.reshape(divisor, shape)
+    return xp(total, divisor).divide(total, divisor)
 
 
 @lowering("SparseSegmentSum", ignored=("sparse_gradient",))
@@ -96,6 +97,12 @@ def sparse_segment_mean_with_num_segments(data: Value, indices: Value, segment_i
 def sparse_segment_sqrt_n_with_num_segments(data: Value, indices: Value, segment_ids: Value, num_segments: Value) -> Value:
     """As SparseSegmentSqrtN, of so many segments."""
     return _sparse_segment("sqrtn", data, indices, segment_ids, num_segments)
+
+
+@lowering("ThawCountSegments", host=True, gradient="none")
+def count_segments(segment_ids: np.ndarray) -> np.ndarray:
+    """One more than the last segment: what the ops without `num_segments` find out (see thaw.graph.split_host)."""
+    return np.array(_segments(segment_ids), dtype=np.int32)
 
 
 def flat_positions(indices: Value, shape: tuple[int, ...]) -> Value:

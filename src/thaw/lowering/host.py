@@ -1,0 +1,371 @@
+"""Runs a graph that takes strings: its host part in numpy, its device part on the backend, also inside a compiled step.
+
+Eagerly (and on PyTorch always) the host part just runs, and every number that it gives has the size that TensorFlow would give
+it. Inside a step that JAX compiles, sizes must not depend on the texts. There a batch is made longer by one text of filler
+words: TensorFlow itself would pad every other text to it, or append its tokens, and so the sizes follow from the number of filler
+words alone; what belongs to the filler is cut off. No op has to know about padding. Inside a tf.function sizes may stay unknown.
+Imports numpy and keras; the callbacks into Python are in kernels.py.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from thaw.errors import HostPaddingError, ThawError
+from thaw.graph.ir import FunctionName, Graph, Node
+from thaw.graph.split_host import OpNeeds, split_host, touches_strings
+from thaw.lowering.kernels import call_host, in_compiled_step
+from thaw.lowering.packing import TOKEN, bucket, count_tokens, pack, unpack
+from thaw.lowering.registry import LOWERINGS
+from thaw.lowering.run import Context, Resources
+from thaw.lowering.strings import Strings, as_strings, strings
+from thaw.lowering.values import Value, cast, dtype_of, is_host
+
+MAX_SIZES = 16
+"""More numbers than this are no shape."""
+
+PORTABLE = frozenset(f"thaw.lowering.{family}" for family in ("lookup", "control_flow", "tensor_array", "tensor_list", "array"))
+"""Families whose ops have a state or an effect, but not one that binds them to the device."""
+
+FILLERS = (b"a", b"1", b"")
+"""Words that a graph may accept as text; the first one that it does is taken."""
+
+
+def needs(node: Node, library: Mapping[str, Graph]) -> OpNeeds:
+    """What a node asks of its place, by its lowering and, for loops and branches, by their bodies."""
+    lowering = LOWERINGS.get(node.op)
+    if lowering is None:
+        return OpNeeds()
+    portable = lowering.function.__module__ in PORTABLE
+    host, device = lowering.host or lowering.function.__module__ == "thaw.lowering.lookup", lowering.stateful and not portable
+    for body in bodies(node, library):
+        inner = [needs(n, library) for n in body.nodes.values()]
+        host = host or any(n.host for n in inner) or any(map(touches_strings, body.nodes.values()))
+        device = device or any(n.device for n in inner)
+    known = tuple(i for i, name in enumerate(lowering.inputs) if name in lowering.static)
+    return OpNeeds(host=host, device=device and not lowering.host, known=known)
+
+
+def bodies(node: Node, library: Mapping[str, Graph]) -> list[Graph]:
+    """The functions that a node names."""
+    found = []
+    for value in node.attrs.values():
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, Graph):
+                found.append(part)
+            elif isinstance(part, FunctionName) and part.name in library:
+                found.append(library[part.name])
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The sizes for which a step is compiled.
+
+    Attributes:
+        words: how many filler words the added text has at most, for each input of the host part.
+        full: the shapes that the host part gives for the longer batch.
+        shapes: those that the compiled step takes: the same, or with what belongs to the filler cut off.
+        dtypes: of the boundary.
+        sizes: the values of the boundary tensors that decide shapes in the compiled step, None elsewhere.
+        full_sizes: those of the longer batch.
+        appended: whether tokens are appended (the device sees the longer batch) rather than texts padded.
+    """
+
+    words: tuple[int, ...]
+    full: tuple[tuple[int, ...], ...]
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[str, ...]
+    sizes: tuple[np.ndarray | None, ...]
+    full_sizes: tuple[np.ndarray | None, ...]
+    appended: bool
+
+
+class TextProgram:
+    """A graph some of whose inputs are strings, split and ready to run on any backend.
+
+    Args:
+        graph: without unconditional calls (see thaw.graph.inline_functions).
+        resources: its variables, tables and files; tables must have been initialised before the first run.
+        string_inputs: positions among `graph.inputs` of the strings.
+    """
+
+    def __init__(self, graph: Graph, resources: Resources, string_inputs: Sequence[int]) -> None:
+        self.graph = graph
+        self.resources = resources
+        self.string_inputs = tuple(string_inputs)
+        self.split = split_host(graph, resources.library, needs, self.string_inputs)
+        self._frames: dict[Any, Frame] = {}
+        self._filler: bytes | None = None
+
+    # What data pipelines use
+
+    def preprocess(self, inputs: Sequence[Value]) -> list[np.ndarray]:
+        """The boundary tensors, in numpy, for all `inputs` of the graph (strings as `as_strings` takes them)."""
+        given = [self._as_host(i, value) for i, value in enumerate(inputs)]
+        return self._host([given[i] for i in self.split.host_inputs])
+
+    def encode_strings(self, values: Any) -> np.ndarray:
+        """Strings as uint8 (..., tokens, width), with room for as many tokens as this graph makes of the longest of them."""
+        array = as_strings(values)
+        texts = array.ravel().tolist()
+        tokens = bucket(count_tokens(texts))
+        if len(self.string_inputs) == 1 and array.ndim == 1 and texts:
+            longest = max(texts, key=len)
+            while tokens <= len(longest) and not self._holds(longest, tokens):
+                tokens = bucket(tokens + 1)
+        return pack(array, tokens)
+
+    def _holds(self, text: bytes, words: int) -> bool:
+        """Whether `words` filler words make at least as many tokens as `text`, seen in every size of the boundary."""
+        try:
+            filled = self._host_on_texts([self._words(words)])
+            real = self._host_on_texts([text])
+        except ThawError:
+            return True  # other inputs are needed; the step itself will tell
+        return all(f >= r for a, b in zip(filled, real, strict=True) for f, r in zip(a.shape, b.shape, strict=True))
+
+    def _host_on_texts(self, texts: list[bytes]) -> list[np.ndarray]:
+        if len(self.split.host_inputs) != 1:
+            raise HostPaddingError("its host part takes more than strings")
+        return self._host([strings(texts)])
+
+    # What the layer calls
+
+    def run(self, context: Context, inputs: Sequence[Value]) -> list[Value]:
+        """The outputs for `inputs`, in the order of `graph.inputs`.
+
+        Strings may come as arrays of strings, as packed uint8 (`encode_strings`), or as TensorFlow's string tensors.
+
+        Raises:
+            HostPaddingError: under jit, the batch does not fit the sizes that the step was compiled for.
+        """
+        host_inputs = [inputs[i] for i in self.split.host_inputs]
+        if not in_compiled_step(host_inputs):
+            boundary: list[Value] = self._host([self._as_host(i, inputs[i]) for i in self.split.host_inputs])
+            return self._device(context, inputs, boundary)
+        if keras.backend.backend() == "tensorflow":
+            return self._device(context, inputs, self._call_with_unknown_sizes(host_inputs))
+        frame, batch, boundary = self._call_with_fixed_sizes(host_inputs)
+        if not frame.appended:
+            return self._device(context, inputs, boundary)
+        longer = [v if i in self.string_inputs else one_more_row(v, batch) for i, v in enumerate(inputs)]
+        return [one_row_less(v, batch) for v in self._device(context, longer, boundary)]
+
+    def _device(self, context: Context, inputs: Sequence[Value], boundary: Sequence[Value]) -> list[Value]:
+        crossing = [
+            cast(v, context.compute_dtype) if context.compute_dtype != "float32" and dtype_of(v) == "float32" else v
+            for v in boundary
+        ]
+        plan = self.resources.plan(self.split.device, context.compute_dtype)
+        return plan.run(context, [*(inputs[i] for i in self.split.device_inputs), *crossing])
+
+    def _host(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        values = self.resources.plan(self.split.host, "float32").run(Context(self.resources), inputs)
+        return [v if is_host(v) else np.asarray(v) for v in values]
+
+    def _as_host(self, position: int, value: Value) -> np.ndarray:
+        """An input as numpy: strings unpacked, tensors read back."""
+        if is_host(value) and value.dtype.kind not in "OSU":
+            array: np.ndarray = np.asarray(value)
+        elif (position in self.string_inputs and not hasattr(value, "dtype")) or is_host(value):
+            return as_strings(value)
+        elif dtype_of_any(value) == "string":
+            return as_strings(value.numpy())
+        else:
+            array = ops.convert_to_numpy(value)
+        return unpack(array) if position in self.string_inputs else array
+
+    # Inside a tf.function
+
+    def _call_with_unknown_sizes(self, inputs: Sequence[Value]) -> list[Value]:
+        """The boundary as tensors of which only rank and dtype are known."""
+        shapes, words = self._measure(inputs)
+        example = self._host(self._example(1, shapes, words))
+
+        def function(*values: np.ndarray) -> list[np.ndarray]:
+            given = [as_strings(v) if v.dtype.kind in "OSU" else v for v in values]
+            return self._host([self._unpacked(k, v) for k, v in enumerate(given)])
+
+        return call_host(function, [((None,) * v.ndim, v.dtype.name) for v in example], inputs)
+
+    def _unpacked(self, k: int, value: np.ndarray) -> np.ndarray:
+        """The k-th input of the host part, strings as strings."""
+        is_text = self.split.host_inputs[k] in self.string_inputs
+        return unpack(value) if is_text and value.dtype.kind != "O" else value
+
+    # Inside a step that JAX compiles
+
+    def _call_with_fixed_sizes(self, inputs: Sequence[Value]) -> tuple[Frame, int, list[Value]]:
+        batch = int(inputs[0].shape[0])
+        shapes, words = self._measure(inputs)
+        if (shapes, words) not in self._frames:
+            self._frames[shapes, words] = self._frame(batch, shapes, words)
+        frame = self._frames[shapes, words]
+
+        def function(*values: np.ndarray) -> list[np.ndarray]:
+            given = [self._unpacked(k, np.asarray(v)) for k, v in enumerate(values)]
+            found = self._fitted(frame, given)
+            return [v[tuple(slice(n) for n in s)].astype(d) for v, s, d in zip(found, frame.shapes, frame.dtypes, strict=True)]
+
+        asked = [i for i, size in enumerate(frame.sizes) if size is None]
+        found = call_host(
+            lambda *values: [v for i, v in enumerate(function(*values)) if frame.sizes[i] is None],
+            [(frame.shapes[i], frame.dtypes[i]) for i in asked],
+            inputs,
+        )
+        answers = iter(found)
+        return frame, batch, [next(answers) if size is None else size for size in frame.sizes]
+
+    def _measure(self, inputs: Sequence[Value]) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
+        """The shapes of the host part's inputs (of the texts, not of their bytes), and for how many tokens each has room."""
+        shapes, words = [], []
+        for i, value in zip(self.split.host_inputs, inputs, strict=True):
+            packed = i in self.string_inputs and dtype_of_any(value) != "string"
+            shapes.append(tuple(value.shape)[:-2] if packed else tuple(value.shape))
+            words.append(int(value.shape[-2]) if packed else 1)
+        return tuple(shapes), tuple(words)
+
+    def _example(
+        self, batch: int, shapes: Sequence[tuple[int, ...]], words: Sequence[int], last: Sequence[int] | None = None
+    ) -> list[np.ndarray]:
+        """Inputs of the host part of filler words, the last text perhaps of another number of them; zeros for numbers."""
+        if self._filler is None:
+            self._filler = self._find_filler(shapes)
+        result = []
+        for k, shape in enumerate(shapes):
+            if self.split.host_inputs[k] not in self.string_inputs:
+                result.append(np.zeros((batch, *(n or 1 for n in shape[1:])), np.int64))
+                continue
+            texts = np.empty((batch, *(n or 1 for n in shape[1:])), dtype=object)
+            texts[...] = self._words(words[k])
+            if last is not None:
+                texts[-1:] = self._words(last[k])
+            result.append(texts)
+        return result
+
+    def _find_filler(self, shapes: Sequence[tuple[int, ...]]) -> bytes:
+        error: ThawError | None = None
+        for word in FILLERS:
+            self._filler = word
+            try:
+                self._host(self._example(2, shapes, [1] * len(shapes)))
+            except ThawError as failure:
+                error = error or failure
+            else:
+                return word
+        self._filler = None
+        raise HostPaddingError(f"the graph refuses words of filler: {error}")
+
+    def _words(self, number: int) -> bytes:
+        return b" ".join([self._filler if self._filler is not None else FILLERS[0]] * number)
+
+    def _frame(self, batch: int, shapes: Sequence[tuple[int, ...]], words: tuple[int, ...]) -> Frame:
+        """The sizes of a batch, learned from texts of filler words."""
+        none = [0] * len(words)
+        even = self._host(self._example(batch, shapes, words))
+        longer = self._host(self._example(batch + 1, shapes, words))
+        ruled = self._host(self._example(batch + 1, shapes, none, words))
+        padded = all(a.shape == b.shape for a, b in zip(longer, ruled, strict=True)) and all(
+            a.shape in {b.shape, (b.shape[0] + 1, *b.shape[1:])} if b.ndim else a.shape == b.shape
+            for a, b in zip(longer, even, strict=True)
+        )
+        if padded:
+            return self._made(words, longer, even, self._constant(longer, ruled), appended=False)
+        total = tuple(w * batch for w in words)
+        whole = self._host(self._example(batch + 1, shapes, none, total))
+        other = self._host(self._example(batch + 1, shapes, [min(w, 1) for w in words], [w * batch - batch for w in words]))
+        return self._made(total, whole, whole, self._constant(whole, other), appended=True)
+
+    def _constant(self, values: list[np.ndarray], others: list[np.ndarray]) -> list[bool]:
+        """Which boundary tensors are sizes, and the same for two batches of the same shapes."""
+        return [
+            wanted and a.dtype.kind in "iu" and a.size <= MAX_SIZES and np.array_equal(a, b)
+            for wanted, a, b in zip(self.split.sizes, values, others, strict=True)
+        ]
+
+    def _made(
+        self,
+        words: tuple[int, ...],
+        full: list[np.ndarray],
+        cut: list[np.ndarray],
+        constant: list[bool],
+        *,
+        appended: bool,
+    ) -> Frame:
+        return Frame(
+            words=words,
+            full=tuple(v.shape for v in full),
+            shapes=tuple(v.shape for v in cut),
+            dtypes=tuple(v.dtype.name for v in cut),
+            sizes=tuple(v if c else None for v, c in zip(cut, constant, strict=True)),
+            full_sizes=tuple(v if c else None for v, c in zip(full, constant, strict=True)),
+            appended=appended,
+        )
+
+    def _fitted(self, frame: Frame, given: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The host part's answer for a batch and one text of filler, of the frame's sizes.
+
+        Raises:
+            HostPaddingError: there is no such text.
+        """
+        words = list(frame.words)
+        if frame.appended:  # a good first guess: each word of the batch is a token
+            for k, array in enumerate(given):
+                if array.dtype == object:
+                    words[k] = max(0, words[k] - sum(len(TOKEN.findall(t)) for t in array.ravel().tolist()))
+        found: list[np.ndarray] = []
+        for _ in range(4):
+            found = self._host([self._with_filler(array, words[k]) for k, array in enumerate(given)])
+            missing = [m for a, s in zip(found, frame.full, strict=True) for m in self._missing(a.shape, s)]
+            wrong = [m for m in missing if m]
+            if not wrong or not frame.appended:
+                break
+            words = [max(0, w + wrong[0]) for w in words]
+        if [a.shape for a in found] != list(frame.full):
+            raise HostPaddingError(
+                f"it makes tensors of {[a.shape for a in found]}, the step was compiled for {list(frame.full)}"
+            )
+        for array, size in zip(found, frame.full_sizes, strict=True):
+            if size is not None and not np.array_equal(array, size):
+                raise HostPaddingError(f"a size is {array.tolist()}, the step was compiled for {size.tolist()}")
+        return found
+
+    @staticmethod
+    def _missing(shape: tuple[int, ...], wanted: tuple[int, ...]) -> list[int]:
+        return [w - n for n, w in itertools.zip_longest(shape, wanted, fillvalue=0)]
+
+    def _with_filler(self, array: np.ndarray, words: int) -> np.ndarray:
+        """A batch and one more row: a text of filler words, or the last row again where it is numbers."""
+        if array.dtype != object:
+            return np.concatenate([array, array[-1:]])
+        row = np.empty((1, *array.shape[1:]), dtype=object)
+        row[...] = self._words(words)
+        return np.concatenate([array, row])
+
+
+def one_more_row(value: Value, batch: int) -> Value:
+    """`value` with its last row twice, where its first axis is the batch."""
+    shape = tuple(value.shape)
+    return ops.concatenate([value, value[-1:]], axis=0) if shape and shape[0] == batch else value
+
+
+def one_row_less(value: Value, batch: int) -> Value:
+    """`value` without its last row, where its first axis is the batch and one more."""
+    shape = tuple(value.shape)
+    return value[:batch] if shape and shape[0] == batch + 1 else value
+
+
+def dtype_of_any(value: Value) -> str:
+    """The dtype by name, TensorFlow's "string" included."""
+    return dtype_of(value) if is_host(value) else str(getattr(value.dtype, "name", value.dtype)).removeprefix("torch.")
+
+
+def decode_strings(packed: Any) -> Strings:
+    """The strings of `TextProgram.encode_strings`, from numpy or a tensor of the backend."""
+    return unpack(packed if is_host(packed) else ops.convert_to_numpy(packed))
