@@ -348,6 +348,9 @@ def measure(backend: str) -> dict[str, dict[str, str]]:
 
 def answer_all() -> None:
     """Answer every case in a child of its own, forked when the libraries are there and nothing was computed yet."""
+    if os.environ["KERAS_BACKEND"] != "tensorflow":
+        # Keras would look at TensorFlow for kinds of data, in every child: ten seconds each.
+        sys.modules["tensorflow"] = None  # type: ignore[assignment]
     import keras  # noqa: F401
 
     import thaw.trainable.watch  # noqa: F401

@@ -11,7 +11,7 @@ import pytest
 
 from thaw.trainable import checkpoint, hooks
 from thaw.trainable.flags import Choice, freeze, trainable, unfreeze
-from thaw.trainable.optimizer import memory_of
+from thaw.trainable.memory import memory_of
 from thaw.trainable.watch import is_watched, watch
 from trainable.toys import At, fit, moved, names, same, set_phase, steps, tower, values
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from thaw.errors import OptimizerRefusedError
-from thaw.trainable.optimizer import memory_of, regroup
-from thaw.trainable.watch import watch
+from thaw.trainable.memory import memory_of
+from thaw.trainable.optimizer import regroup
+from thaw.trainable.watch import multiply_rates, watch
 from trainable.toys import BACKEND, At, fit, honest_reference, same, set_phase, steps, tower, values
 
 o = keras.optimizers
@@ -274,3 +275,25 @@ def test_a_regrouped_optimizer_is_the_same_object_with_the_same_counters_T6() ->
 
 
 X8, Y8 = np.ones((8, 4), "float32") * 0.5, np.zeros((8, 4), "float32")
+
+
+RATED = {"adam": lambda rate: o.Adam(rate), "nadam": lambda rate: o.Nadam(rate), "sgd": lambda rate: o.SGD(rate, momentum=0.9)}
+
+
+@pytest.mark.parametrize("name", RATED)
+def test_a_multiple_of_the_rate_is_the_rate_of_an_optimizer_of_its_own(name: str) -> None:
+    """In the first step all see the same gradients: each layer moves as under an optimizer with its own rate."""
+    model = tower(RATED[name](0.02))
+    multiply_rates(model, {"d0": 0.25, "d1": 0.0})
+    model.train_on_batch(X8, Y8)
+    slow, untouched = tower(RATED[name](0.005)), tower(RATED[name](0.02))
+    begun = values(untouched.weights)
+    for other in (slow, untouched):
+        other.train_on_batch(X8, Y8)
+    for a, b in zip(values(model.weights[:2]), values(slow.weights[:2]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8)
+    assert same(values(model.weights[2:4]), begun[2:4])
+    for a, b in zip(values(model.weights[4:]), values(untouched.weights[4:]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8)
+    multiply_rates(model, {})
+    assert memory_of(model.optimizer).rates == {}

@@ -20,8 +20,9 @@ import numpy.typing as npt
 
 from thaw.trainable import hooks
 from thaw.trainable.flags import Choice, trainable
-from thaw.trainable.optimizer import Parked, count_own_steps, memory_of
+from thaw.trainable.memory import Parked, memory_of
 from thaw.trainable.select import survey
+from thaw.trainable.update import take_over
 
 _MEMBER = "thaw.npz"
 _DATASET = "thaw_npz"
@@ -77,7 +78,8 @@ def _packed(model: keras.Model, fresh_slots: str) -> bytes:
             for name, value in entry.slots.items():
                 arrays[f"{number}/{len(parked) - 1}/{name}"] = value
         offsets = {paths[key]: offset for key, offset in memory.offsets.items() if key in paths and offset}
-        optimizers.append({"offsets": offsets, "parked": parked})
+        rates = {paths[key]: rate for key, rate in memory.rates.items() if key in paths}
+        optimizers.append({"offsets": offsets, "rates": rates, "parked": parked})
     text = json.dumps({"choice": trainable(model).to_json(), "fresh_slots": fresh_slots, "optimizers": optimizers, "version": 1})
     stream = io.BytesIO()
     members = {"json": np.frombuffer(text.encode(), dtype=np.uint8)} | {k: _plain(v) for k, v in arrays.items()}
@@ -113,8 +115,8 @@ def recall(model: keras.Model, saved: Saved) -> None:
             if variable is not None:
                 slots = {name: saved.arrays[f"{number}/{position}/{name}"] for name in entry["slots"]}
                 memory.parked[id(variable)] = Parked(weakref.ref(variable), slots, int(entry["offset"]), int(entry["since"]))
-        if memory.own_steps and memory.offsets:
-            count_own_steps(optimizer)
+        memory.rates = {id(named[path]): float(rate) for path, rate in told["rates"].items() if path in named}
+        take_over(optimizer)
 
 
 def _optimizers(model: keras.Model) -> list[keras.Optimizer]:

@@ -2,53 +2,18 @@
 
 Moments of what goes on training are kept, slots of what is frozen are parked on the host, slots of what is new start
 fresh. The optimizer object, its step count and its learning rate stay the same objects. Which attributes are Keras'
-own is known to hooks.py alone; what slots mean is known here. May import errors and hooks.
+own is known to hooks.py alone; what slots mean is known here. May import errors and this package's hooks, memory and update.
 """
 
-import math
 import weakref
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
 
 import keras
-import numpy as np
-import numpy.typing as npt
 
 from thaw.errors import OptimizerRefusedError
 from thaw.trainable import hooks
-
-# Optimizers whose update divides by 1 - beta ** steps: a slot that starts at zero late is not corrected by the common
-# step count, so that its variable takes several times the learning rate at once.
-_CORRECTED = ("Adam", "AdamW", "Adamax", "Nadam", "Lamb", "Muon", "ScheduleFreeAdamW")
-
-
-@dataclass(slots=True)
-class Parked:
-    """The slots of a variable that was frozen, on the host, until it comes back."""
-
-    variable: "weakref.ref[keras.Variable]"
-    slots: dict[str, npt.NDArray[Any]]
-    offset: int
-    since: int
-
-
-@dataclass(slots=True)
-class Memory:
-    """What thaw remembers of one optimizer: parked slots and, by variable id, the steps that a variable missed."""
-
-    parked: dict[int, Parked] = field(default_factory=dict)
-    offsets: dict[int, int] = field(default_factory=dict)
-    own_steps: bool = True
-    children: dict[int, int] = field(default_factory=dict)
-
-
-_memories: "weakref.WeakKeyDictionary[keras.Optimizer, Memory]" = weakref.WeakKeyDictionary()
-
-
-def memory_of(optimizer: keras.Optimizer) -> Memory:
-    """What is remembered of `optimizer`."""
-    return _memories.setdefault(optimizer, Memory())
+from thaw.trainable.memory import Memory, Parked, memory_of
+from thaw.trainable.update import take_over
 
 
 def fits(optimizer: keras.Optimizer, variables: Sequence[keras.Variable]) -> bool:
@@ -148,8 +113,7 @@ def _regroup_leaf(optimizer: keras.Optimizer, variables: list[keras.Variable], m
             _count_from(memory, optimizer, variable, steps)
     _forget_the_dead(memory)
     assert fits(optimizer, variables)
-    if memory.own_steps and any(memory.offsets.get(id(v)) for v in variables):
-        count_own_steps(optimizer)
+    take_over(optimizer)
 
 
 def _park(memory: Memory, variable: keras.Variable, slots: dict[str, keras.Variable | None], steps: int) -> None:
@@ -220,71 +184,3 @@ def _count_from(memory: Memory, optimizer: keras.Optimizer, variable: keras.Vari
 def _forget_the_dead(memory: Memory) -> None:
     for key in [key for key, parked in memory.parked.items() if parked.variable() is None]:
         del memory.parked[key]
-
-
-def count_steps_of(optimizer: keras.Optimizer | None, fresh_slots: str) -> None:
-    """Change how `optimizer` counts the steps of what was thawed late; traced step functions keep their way."""
-    for leaf in hooks.leaf_optimizers(optimizer) if optimizer is not None else []:
-        memory = memory_of(leaf)
-        memory.own_steps = fresh_slots == "own_steps"
-        if memory.own_steps and any(memory.offsets.values()):
-            count_own_steps(leaf)
-
-
-def is_corrected(optimizer: keras.Optimizer) -> bool:
-    """Whether an optimizer corrects its moments by the step count, so that own counts of steps change something."""
-    kinds = tuple(kind for name in _CORRECTED if (kind := getattr(keras.optimizers, name, None)) is not None)
-    return isinstance(optimizer, kinds)
-
-
-def count_own_steps(optimizer: keras.Optimizer) -> None:
-    """Let every update of `optimizer` use, for each variable, the number of steps that it has trained itself."""
-    if not is_corrected(optimizer):
-        return
-    reference = weakref.ref(optimizer)
-
-    def update(grads: Sequence[object], variables: Sequence[object], learning_rate: object) -> None:
-        itself = reference()
-        assert itself is not None
-        original = hooks.own_update(itself)
-        memory = memory_of(itself)
-        offsets = [memory.offsets.get(id(v), 0) if memory.own_steps else 0 for v in hooks.built_on(itself)]
-        groups: dict[int, tuple[list[object], list[object]]] = {}
-        for grad, variable in zip(grads, variables, strict=True):
-            members = groups.setdefault(offsets[hooks.position(itself, variable)], ([], []))
-            members[0].append(grad)
-            members[1].append(variable)
-        _update_by_group(itself, original, groups, learning_rate)
-
-    hooks.hook_update(optimizer, update)
-
-
-def _update_by_group(
-    optimizer: keras.Optimizer,
-    original: Callable[..., None],
-    groups: dict[int, tuple[list[object], list[object]]],
-    learning_rate: object,
-) -> None:
-    count = hooks.step_count(optimizer)
-    product = hooks.running_product(optimizer)
-    begun = hooks.copied(product) if product is not None else None
-    # The common count goes last: Nadam's running product must end as its own.
-    for offset in sorted(groups, reverse=True):
-        grads, variables = groups[offset]
-        with hooks.shifted_steps(optimizer, count, offset):
-            if product is not None:
-                product.assign(_product_after(optimizer) if offset else begun)
-            original(grads, variables, learning_rate)
-    if product is not None and 0 not in groups:
-        step = keras.ops.cast(optimizer.iterations + 1, product.dtype)
-        product.assign(begun * optimizer.beta_1 * (1.0 - 0.5 * keras.ops.power(0.96, step)))
-
-
-def _product_after(optimizer: keras.Optimizer) -> object:
-    """Nadam's running product of momenta after as many steps as the optimizer counts now, from its closed form."""
-    dtype = keras.backend.floatx()
-    # 0.96 ** 512 is below float32's precision: the product of the decaying parts stands still from there on.
-    decaying = np.cumprod([1.0] + [1.0 - 0.5 * 0.96**i for i in range(1, 513)])
-    steps = optimizer.iterations
-    part = keras.ops.take(keras.ops.convert_to_tensor(decaying, dtype=dtype), keras.ops.minimum(steps, 512))
-    return part * keras.ops.exp(keras.ops.cast(steps, dtype) * math.log(optimizer.beta_1))

@@ -8,13 +8,15 @@ beside the model, never on it. May import errors and this package.
 
 import functools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import keras
 
 from thaw.trainable import checkpoint, flags, hooks
-from thaw.trainable.optimizer import count_steps_of, fits, regroup
+from thaw.trainable.optimizer import fits, regroup
+from thaw.trainable.select import What, select
+from thaw.trainable.update import count_own_steps, scale_rates
 
 FreshSlots = Literal["own_steps", "keras"]
 
@@ -53,7 +55,7 @@ def watch(model: keras.Model, *, fresh_slots: FreshSlots = "own_steps") -> keras
         found.install()
     if found.fresh_slots != fresh_slots:
         found.fresh_slots = fresh_slots
-        count_steps_of(getattr(model, "optimizer", None), fresh_slots)
+        count_own_steps(getattr(model, "optimizer", None), fresh_slots == "own_steps")
         found.rebuild()
     found.settle()
     return model
@@ -69,6 +71,27 @@ def unwatch(model: keras.Model) -> None:
     found = _watches.pop(model, None)
     if found is not None:
         found.remove()
+
+
+def multiply_rates(model: keras.Model, rates: Mapping[What, float] | Iterable[tuple[What, float]]) -> keras.Model:
+    """Give parts of a compiled model their own multiple of the learning rate, from the next step on; watches the model.
+
+    Works with any optimizer and with any schedule of its learning rate. Weight decay keeps the common rate.
+
+    Args:
+        model: a compiled Keras model.
+        rates: multipliers by parts of the selection language, as a mapping or as pairs. Where a variable is in several,
+            the last one holds; what is in none gets 1. An empty mapping takes all multipliers off.
+
+    Example:
+        thaw.multiply_rates(model, {"backbone": 0.1, "backbone/block5_*": 0.5})
+    """
+    pairs = rates.items() if isinstance(rates, Mapping) else rates
+    multiples = {id(variable): float(rate) for what, rate in pairs for variable in select(model, what)}
+    watch(model)
+    scale_rates(model.optimizer, multiples)
+    _watches[model].rebuild()
+    return model
 
 
 def recompile(model: keras.Model) -> keras.Model:
