@@ -103,11 +103,12 @@ class _Functionalizer:
         self.effects: dict[tuple[Path, bool], list[str]] = {}  # by frame, and whether in the body
         for name in [*effects, *(self.loops[p].name for p in sorted(busy) if p in self.loops)]:
             path = frames[name]
-            self.effects.setdefault((path, bool(path) and self._in_body(name, self.loops[path])), []).append(name)
+            self.effects.setdefault((path, bool(path) and self._in_body(name, self.loops[path])), []).append(self._moved(name))
         self.has_effects = bool(effects)
 
     def result(self) -> Graph:
-        region = _Region(self.graph.name, self.graph.outputs, self.effects.get(((), False), []), {}, 0, frozenset(), 0)
+        outputs = [self.exits.get(t.node, t) for t in self.graph.outputs]
+        region = _Region(self.graph.name, outputs, self.effects.get(((), False), []), {}, 0, frozenset(), 0)
         return self._cut(region)
 
     def _needed(self, seeds: Iterable[str]) -> set[str]:

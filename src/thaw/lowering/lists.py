@@ -39,6 +39,10 @@ def merged(first: ElementShape, second: ElementShape) -> ElementShape:
     return tuple(a if a is not None else b for a, b in zip(first, second, strict=True))
 
 
+class GrowthError(Exception):
+    """Internal: a traced write that may lie past the end of a list."""
+
+
 class TensorList:
     """Some tensors of one dtype, as Python list or stacked.
 

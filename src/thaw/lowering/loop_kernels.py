@@ -140,7 +140,7 @@ def tensorflow_while(
         after: list[list[Any]] = []
 
         def watched(*values: Any, after: list[list[Any]] = after) -> list[Any]:
-            results = body(*values)
+            results: list[Any] = body(*values)
             after.append([r.shape for r in results])
             return results
 

@@ -17,11 +17,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from thaw.errors import LoopLimitError, LoopShapeError, StaticInputError
+from thaw.errors import LoopLimitError, LoopShapeError, LoweringError, StaticInputError
 from thaw.graph.ir import Graph
 from thaw.lowering import loop_kernels
 from thaw.lowering.effects import draws_random, written
-from thaw.lowering.lists import TensorList
+from thaw.lowering.lists import GrowthError, TensorList
 from thaw.lowering.run import Context
 from thaw.lowering.trips import BOUND, EXACT, LIMIT, UNBOUNDED, Simulator, Trips, invariants
 from thaw.lowering.values import Handle, NotKnownError, Value, dtype_of, is_host, known, on_device
@@ -202,21 +202,42 @@ class _Jax(_Staged):
     """A loop in a trace of JAX."""
 
     def run(self) -> list[Value]:
+        if self.trips.kind == UNBOUNDED and not self.context.max_iterations:
+            return self._forward_only()
         try:
-            return self._scan() if self.trips.kind != UNBOUNDED or self.context.max_iterations else self._forward_only()
-        except _ShapeChangeError as change:
-            if self.trips.kind == EXACT and self.trips.count <= UNROLLED:
-                return self._unrolled()
+            return self._scan()
+        except (_ShapeChangeError, StaticInputError, LoweringError) as trouble:
+            if isinstance(trouble, LoweringError) and not isinstance(trouble.__cause__, GrowthError):
+                raise
             known_length = self.trips.count if self.trips.kind == EXACT else None
-            raise LoopShapeError(self.loop.name, str(change), known_length, UNROLLED) from None
+            if known_length is not None and known_length <= UNROLLED:
+                return self._unrolled()
+            if isinstance(trouble, StaticInputError):
+                if self.trips.kind == BOUND and self.trips.count <= UNROLLED:
+                    return self._unrolled()
+                raise
+            raise LoopShapeError(self.loop.name, str(trouble), known_length, UNROLLED) from None
 
     def _unrolled(self) -> list[Value]:
-        values = list(self.loop.values)
+        """One round after the other in the trace, so that counters are known in each."""
+        loop, masked = self.loop, self.trips.kind == BOUND
+        values, keys = list(loop.values), self.carried_keys()
+        active: Value = ops.convert_to_tensor(True)
         for number in range(self.trips.count):
+            inputs = list(values)
             for k, history in self.trips.counters.items():
-                values[k] = history[number]
-            after = self.context.call(self.loop.body, values)
-            values = [v if k in self.loop.fixed else after[k] for k, v in enumerate(values)]
+                inputs[k] = history[number]
+            if masked:
+                active = ops.logical_and(active, self.condition(inputs, keys, np.int32(number)))
+            after, new_keys = self.body(inputs, keys, np.int32(number))
+            for k, value in enumerate(after):
+                if k not in loop.fixed:
+                    values[k] = _where(active, value, values[k]) if masked else value
+            keys = [ops.where(active, n, o) if masked else n for n, o in zip(new_keys, keys, strict=True)]
+        if not masked:
+            for k, history in self.trips.counters.items():
+                values[k] = history[-1]
+        self.hand_on(keys)
         return values
 
     def _prepare(self, counters: Mapping[int, list[Value]]) -> None:
@@ -296,6 +317,8 @@ class _Jax(_Staged):
             hosts, index = row
             active, rounds, old = carry
             active = ops.logical_and(active, self._goes_on(old, hosts, index))
+            # Past the end the counters of the first round stand in: 1 / (n - i) would give a gradient that is not a number.
+            hosts = {k: ops.where(active, v, self.rows[k][0]) for k, v in hosts.items()}
             new = self._round(old, hosts, index)
             kept = tuple([ops.where(active, n, o) for n, o in zip(ns, os, strict=True)] for ns, os in zip(new, old, strict=True))
             return (active, rounds + ops.cast(active, "int32"), kept), None
@@ -389,6 +412,18 @@ def _like(template: Value, value: Value) -> Value:
     if isinstance(template, loop_kernels.NativeList):
         return loop_kernels.NativeList(value, template.dtype, template.shape)
     return value
+
+
+def _where(active: Value, new: Value, old: Value) -> Value:
+    """`new` where the loop still runs."""
+    if isinstance(new, TensorList):
+        if _still_empty(new):
+            return old
+        shape = new.known_shape
+        return TensorList(new.dtype, new.shape, stacked=ops.where(active, _tensor(new), on_device(old.array(shape))))
+    if is_host(new) or ops.is_tensor(new):
+        return ops.where(active, on_device(new), on_device(old))
+    return old
 
 
 def _has_shape(value: TensorList) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from thaw.lowering import lists
-from thaw.lowering.lists import ElementShape, merged, position
+from thaw.lowering.lists import ElementShape, GrowthError, TensorList, merged, position
 from thaw.lowering.registry import lowering
 from thaw.lowering.values import Value, is_host
 
@@ -57,6 +57,8 @@ def write(handle: ArrayHandle, index: Value, value: Value, flow_in: Any) -> Any:
     elements, place = handle.list(flow_in), position(index)
     if handle.dynamic and isinstance(place, int) and isinstance(elements.length, int) and place >= elements.length:
         elements = elements.resize(place + 1)
+    if handle.dynamic and not isinstance(place, int) and isinstance(elements, TensorList):
+        raise GrowthError("a write into a TensorArray that grows")
     return elements.set(index, value)
 
 

@@ -169,11 +169,11 @@ class Simulator:
         if called is not None:
             graph = self.context.graph(called)
             return self.evaluate(graph, arguments, graph.outputs)
-        if any(isinstance(a, Unknown) for a in arguments):
-            return (_unknown(node.op, arguments),)
-        if node.op in OF_SHAPE or node.op == "Identity" or all(is_host(a) for a in arguments):
+        if all(is_host(a) for a in arguments):
             return self._apply(node, arguments)
-        return (UNKNOWN,)
+        if (node.op in OF_SHAPE or node.op == "Identity") and not isinstance(arguments[0], Unknown):
+            return self._apply(node, arguments)
+        return (_unknown(node.op, arguments),)
 
     def _apply(self, node: Node, arguments: list[Value]) -> Sequence[Value]:
         """What the op's lowering makes of host values; `Unknown` where it is not on the host or differs from call to call."""
@@ -256,10 +256,6 @@ def _or(a: Value, b: Value) -> Value:
     return Unknown(ends=all(isinstance(x, Unknown) and x.ends for x in (a, b)))
 
 
-def _numbers(value: Value) -> bool:
-    return isinstance(value, Unknown) or is_host(value)
-
-
 RULES: Mapping[str, Callable[..., Value]] = {
     "Minimum": _least,
     "LogicalAnd": _and,
@@ -278,4 +274,4 @@ def _unknown(op: str, arguments: Sequence[Value]) -> Value:
     rule = RULES.get(op)
     if rule is None:
         return UNKNOWN
-    return rule(*[a if _numbers(a) else UNKNOWN for a in arguments])
+    return rule(*[a if is_host(a) or isinstance(a, Unknown) else UNKNOWN for a in arguments])
