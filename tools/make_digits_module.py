@@ -2,7 +2,7 @@
 
 Needs TensorFlow and tf_keras (Keras 2), since it plays the publisher. The module is a reusable SavedModel as TF-Hub's image
 feature vectors are: `__call__(images, training=False)`, `variables`, `trainable_variables`, `regularization_losses`; its input
-is (batch, 8, 8, 1) in [0, 1], its output (batch, 32). Digits 5 to 9 are never shown to it.
+is (batch, 8, 8, 1) in [0, 1], its output (batch, 128). Digits 5 to 9 are never shown to it.
 
     python tools/make_digits_module.py [FOLDER]
 """
@@ -42,10 +42,10 @@ def backbone():
         x = layers.BatchNormalization(momentum=0.9, name=f"block_{index}_bn")(x)
         x = layers.ReLU(name=f"block_{index}_relu")(x)
         x = layers.MaxPooling2D(name=f"block_{index}_pool")(x)
-    x = layers.Flatten(name="flatten")(x)
+    x = layers.Conv2D(FEATURES, 1, name="features")(x)
+    x = layers.ReLU(name="features_relu")(x)
     x = layers.Dropout(0.2, name="dropout")(x)
-    x = layers.Dense(FEATURES, activation="relu", name="features")(x)
-    return keras.Model(image, x, name="digits")
+    return keras.Model(image, layers.Flatten(name="flatten")(x), name="digits")
 
 
 def regularization_loss(layer):

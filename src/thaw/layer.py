@@ -18,11 +18,14 @@ from thaw import load
 from thaw.errors import HubArgumentError, WeightsMissingError, listed
 from thaw.graph.artifact import Artifact, VariableSource
 from thaw.graph.ir import CompositeSpec, Graph, Structure, TensorSpec
+from thaw.graph.lift_constants import lift_constants as lift
+from thaw.graph.lift_constants import spelt_statistics
 from thaw.graph.moving_statistics import HANDLES, freeze_updates, statistic_keys
 from thaw.graph.program import Program, Variant, leaves, ready, rebuild, tensors
 from thaw.inner import InnerLayer, TrainableTree, Weight, _Holder, add_source, scopes
 from thaw.lowering import table as table
 from thaw.lowering.run import Context, Resources, order
+from thaw.trainable.watch import obey_automatically
 
 BATCH_NORM = ("auto", "frozen", "training")
 
@@ -61,6 +64,8 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             normalized by) if not. "frozen": it never moves. "training": it moves in every training step.
         max_iterations: bound on the rounds of a loop whose trip count follows neither from shapes nor from constants; needed to
             differentiate such a loop under JAX.
+        lift_constants: whether weights that were baked into the graph as constants (frozen graphs; some SavedModels) become
+            variables that train. Without it the large ones of a frozen graph are variables that train only if thawed by name.
         **kwargs: of `keras.layers.Layer`: `name`, `dtype` (a policy; the dtype of strings, as hub users pass, is understood).
 
     Raises:
@@ -91,6 +96,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         *,
         batch_norm: str = "auto",
         max_iterations: int | None = None,
+        lift_constants: bool = False,
         load_options: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -111,11 +117,14 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         self.declared_output_shape = output_shape
         self.batch_norm = batch_norm
         self.max_iterations = max_iterations
+        self.lift_constants = lift_constants
         self._train_statistics = False
         self._holder = _Holder()
         self._convert_input_args = False  # strings are not for the backend; `call` converts what is
         self._allow_non_tensor_positional_args = True
         artifact, pending = _open(self.handle, embedded)
+        artifact = lift(artifact, everything=lift_constants)
+        obey_automatically()
         self._runtime = self._prepare(artifact)
         self._runtime.pending = pending
         self._inner = self._build_tree()
@@ -461,6 +470,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             "output_shape": self.declared_output_shape,
             "batch_norm": self.batch_norm,
             "max_iterations": self.max_iterations,
+            "lift_constants": self.lift_constants,
             "trained": trained,
             "artifact": _packed(self._runtime.artifact),
         }

@@ -490,16 +490,16 @@ def before_live_calls(prepare: Callable[[keras.Model], None]) -> Callable[[], No
     """Call `prepare(model)` before compile, fit, evaluate, ... of models that hold a live layer. Returns the undoing."""
     if "calls" in _obeying:
         return _obeying["calls"]
-    before = {name: vars(keras.Model).get(name) for name in _LIVE_CALLS}
-    for name in _LIVE_CALLS:
-        setattr(keras.Model, name, _prepared(getattr(keras.Model, name), prepare))
+    # Wrapped where each is defined, and not on Model: Keras calls a model whose class has another `compile` than
+    # Trainer's a custom one, and then compiles nothing on loading.
+    owners = {name: next(c for c in keras.Model.__mro__ if name in vars(c)) for name in _LIVE_CALLS}
+    before = {name: vars(owner)[name] for name, owner in owners.items()}
+    for name, owner in owners.items():
+        setattr(owner, name, _prepared(before[name], prepare))
 
     def undo() -> None:
-        for name, method in before.items():
-            if method is None:
-                delattr(keras.Model, name)
-            else:
-                setattr(keras.Model, name, method)
+        for name, owner in owners.items():
+            setattr(owner, name, before[name])
         del _obeying["calls"]
 
     _obeying["calls"] = undo
