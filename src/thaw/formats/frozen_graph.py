@@ -30,12 +30,14 @@ _FIRST_BYTES = (b"\x0a", b"\x12", b"\x1a", b"\x22")
 """How a GraphDef begins: with a node, or more rarely with its versions or its library."""
 
 
+OTHER_FILES = frozenset({"saved_model.pb", "tfhub_module.pb", "fingerprint.pb", "keras_metadata.pb"})
+"""Files of that ending that hold something else."""
+
+
 def graph_file(files: Files) -> str | None:
     """The name of the one `.pb` file that could be a GraphDef."""
-    candidates = [
-        n for n in files.list() if n.endswith(".pb") and "/" not in n and n not in {"fingerprint.pb", "keras_metadata.pb"}
-    ]
-    return candidates[0] if len(candidates) == 1 else None
+    candidates = [n for n in files.list() if n.endswith(".pb") and "/" not in n and n not in OTHER_FILES]
+    return candidates[0] if len(candidates) == 1 and not files.exists("saved_model.pb") else None
 
 
 def is_frozen_graph(files: Files) -> bool:
