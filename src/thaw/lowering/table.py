@@ -19,6 +19,8 @@ from thaw.lowering import math as math
 from thaw.lowering import matmul as matmul
 from thaw.lowering import normalization as normalization
 from thaw.lowering import pool as pool
+from thaw.lowering import ragged as ragged
+from thaw.lowering import random as random
 from thaw.lowering import reductions as reductions
 from thaw.lowering import regex as regex
 from thaw.lowering import resize as resize
