@@ -203,6 +203,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         statistics: set[str] = set()
         for variant in (*runtime.program.variants, *runtime.program.training_variants):
             statistics |= {u.key for u in variant.updates} | statistic_keys(variant.inference)
+            statistics |= spelt_statistics(variant.inference)
         tree = scopes(self._used_sources())
 
         def value(source: VariableSource) -> Any:

@@ -86,6 +86,8 @@ class Golden:
         for key, value in arrays.items():
             head, kind, name = key.split("|", 2)
             if head == variant:
+                if variant.endswith("/frozen"):
+                    name = name.removesuffix(":0")
                 self.parts.setdefault(kind, {})[name] = value
         self.stochastic = bool(card.get("variants", {}).get(variant, {}).get("stochastic"))
 
@@ -112,7 +114,7 @@ def layer_for(path: Path, variant: str):
     if name.startswith("__call__"):
         return thaw.KerasLayer(path, **chosen), name.endswith("[training=True]")
     if name == "frozen":
-        return thaw.KerasLayer(path, signature_outputs_as_dict=True, signature="frozen"), False
+        return thaw.KerasLayer(path, signature_outputs_as_dict=True, signature="frozen", lift_constants=True), False
     return thaw.KerasLayer(path, signature=name, signature_outputs_as_dict=True, **chosen), "train" in tags.split("+")
 
 
