@@ -17,29 +17,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-BACKENDS = ("jax", "torch", "tensorflow")
-
-
-def choose_backend(name: str | None) -> None:
-    """Sets Keras' backend, which must happen before Keras is imported: the one asked for, the environment's, or what is there.
-
-    Raises:
-        typer.BadParameter: there is no backend of that name.
-    """
-    from importlib.util import find_spec
-
-    if name is not None:
-        if name not in BACKENDS:
-            raise typer.BadParameter(f"there is no backend {name!r}; expected one of {', '.join(BACKENDS)}")
-        os.environ["KERAS_BACKEND"] = name
-    elif "KERAS_BACKEND" not in os.environ:
-        there = [b for b in BACKENDS if find_spec(b) is not None]
-        if not there:
-            raise typer.BadParameter("no backend is installed; run: pip install 'keras-thaw[jax]'")
-        os.environ["KERAS_BACKEND"] = there[0]
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-
 Backend = Annotated[
     str | None, typer.Option("--backend", help="jax, torch or tensorflow; default: KERAS_BACKEND, or what is installed.")
 ]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from thaw.cli import Backend, choose_backend
+from thaw.cli import Backend
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,7 +39,7 @@ def finetune(
     backend: Backend = None,
 ) -> None:
     """Fine-tune a module on your data; Ctrl-C saves what there is."""
-    choose_backend(backend)
+    del backend  # chosen before Keras was imported, in thaw_command
     from thaw.finetune.job import Options
     from thaw.finetune.job import finetune as run
 

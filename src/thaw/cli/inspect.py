@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from thaw.cli import Backend, choose_backend
+from thaw.cli import Backend
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,7 +24,7 @@ def inspect(
     backend: Backend = None,
 ) -> None:
     """Print signatures, inner layers, ops, and whether it can be fine-tuned."""
-    choose_backend(backend)
+    del backend  # chosen before Keras was imported, in thaw_command
     from rich.console import Console
 
     from thaw.inspection import inspect as look
