@@ -186,3 +186,17 @@ def test_a_selection_prints_what_it_holds() -> None:
     picked = select(network(), "head")
     assert "2 variables in 1 layers: head/kernel, head/bias" in repr(picked)
     assert len(picked) == 2 and picked.variables[0] in picked
+
+
+def test_S5_what_a_publisher_left_out_is_thawed_by_name_only() -> None:
+    model = network()
+    for variable in (model.layers[1].bias, *model.layers[2].weights):
+        variable.left_out = True
+    freeze(model)
+    assert "middle/bias" not in unfreeze(model).paths and "head/bias" not in unfreeze(model).paths
+    assert unfreeze(model, "middle").paths == ("middle/kernel",)
+    assert unfreeze(model, "head").paths == ("head/kernel", "head/bias")
+    assert "middle/bias" in unfreeze(model, "*").paths
+    freeze(model)
+    assert model.trainable_variables == []
+    assert len(unfreeze(model, left_out=True)) == 10

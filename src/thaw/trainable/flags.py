@@ -58,7 +58,8 @@ def unfreeze(model: keras.Layer, *what: What, batch_norm: bool = True, left_out:
         model: any Keras model or layer.
         *what: the selection language, see `thaw.select`.
         batch_norm: False keeps batch normalizations frozen, with their statistics, even where `what` picks them.
-        left_out: also thaw the weights that the model's maker left out of training, never statistics.
+        left_out: also thaw the weights that the model's maker left out of training, never statistics. Without it they are
+            thawed where they are named themselves ("*" names them all), or where a picked layer holds no others.
 
     Returns:
         What was selected; `.lifted` names the containers that blocked it, `.kept` what stays frozen and why.
@@ -67,8 +68,7 @@ def unfreeze(model: keras.Layer, *what: What, batch_norm: bool = True, left_out:
         thaw.unfreeze(model, "block5_*", batch_norm=False)
     """
     found = survey(model)
-    if left_out:
-        found = _with_left_out(found)
+    found = _with_left_out(found) if left_out else dataclasses.replace(found, follow_advice=True)
     selection = select_in(found, what)
     owners = {id(leaf.variable): leaf for leaf in found.leaves}
     thawed, kept = [], []
@@ -109,6 +109,8 @@ def _tell_containers(model: keras.Layer, stopped: Iterable[keras.Layer] = (), st
         hooks.set_own_flag(layer, True)
     lifted = []
     for layer in hooks.all_layers(model):
+        if hooks.computes_flag(layer):
+            continue
         own = [variable for variable, may_train in hooks.own_variables(layer) if may_train]
         below = [v for inner in hooks.all_layers(layer) for v, may_train in hooks.own_variables(inner) if may_train]
         if not below:

@@ -40,14 +40,12 @@ def all_layers(model: keras.Layer) -> list[keras.Layer]:
 def children(layer: keras.Layer) -> list[keras.Layer]:
     """The layers directly below `layer` as its user counts them, in graph order.
 
-    An attribute or method `layers_in_graph_order` has the first word, then a model's `layers`.
+    That is a list `layers` of layers where there is one, as models and thaw's own layers have.
     """
-    ordered = getattr(layer, "layers_in_graph_order", None)
-    if callable(ordered):
-        ordered = ordered()
-    if ordered is None:
-        ordered = layer.layers if isinstance(layer, keras.Model) else layer._layers
-    return list(ordered)
+    ordered = getattr(layer, "layers", None)
+    if isinstance(ordered, list | tuple) and all(isinstance(child, keras.Layer) for child in ordered):
+        return list(ordered)
+    return list(layer._layers)
 
 
 def uncounted_children(layer: keras.Layer) -> list[keras.Layer]:
@@ -113,9 +111,14 @@ def own_flag(layer: keras.Layer) -> bool:
 
 
 def set_own_flag(layer: keras.Layer, trains: bool) -> None:
-    """Write the flag of this layer and of nothing below it."""
+    """Write the flag of this layer and of nothing below it; one that computes its flag has none."""
     if not computes_flag(layer):
         layer._trainable = trains
+
+
+def left_out(variable: keras.Variable) -> bool:
+    """Whether a variable could train but its publisher did not list it as trainable (an attribute of thaw's variables)."""
+    return bool(getattr(variable, "left_out", False))
 
 
 def lora_base(layer: keras.Layer) -> keras.Variable | None:
@@ -127,8 +130,9 @@ def lora_base(layer: keras.Layer) -> keras.Variable | None:
 
 
 def is_batch_norm(layer: keras.Layer) -> bool:
-    """Whether a layer keeps batch statistics. Layers that are no keras BatchNormalization say so by `is_batch_norm`."""
-    return isinstance(layer, keras.layers.BatchNormalization) or bool(getattr(layer, "is_batch_norm", False))
+    """Whether a layer keeps batch statistics: a BatchNormalization, or a layer that holds variables named as its are."""
+    held = {variable.name for variable, may_train in own_variables(layer) if not may_train}
+    return isinstance(layer, keras.layers.BatchNormalization) or {"moving_mean", "moving_variance"} <= held
 
 
 # Optimizers

@@ -103,11 +103,15 @@ class Map:
     root: keras.Layer
     places: tuple[Place, ...]
     leaves: tuple[Leaf, ...]
+    follow_advice: bool = False
+    """Whether a layer means only what its publisher lists as trainable, if it holds any such."""
 
     def below(self, layer: keras.Layer) -> set[int]:
         """Ids of the variables at or below `layer` that may train."""
         inner = {id(part) for part in hooks.all_layers(layer)}
-        return {id(leaf.variable) for leaf in self.leaves if leaf.may_train and id(leaf.owner) in inner}
+        held = [leaf.variable for leaf in self.leaves if leaf.may_train and id(leaf.owner) in inner]
+        advised = [variable for variable in held if not hooks.left_out(variable)]
+        return {id(variable) for variable in (advised if self.follow_advice and advised else held)}
 
     def known_names(self) -> list[str]:
         """Names to suggest: layers first, then variables."""
@@ -207,7 +211,7 @@ def select(model: keras.Layer, *what: What) -> Selection:
 
 def select_in(found: Map, what: tuple[What, ...]) -> Selection:
     """As `select`, in a model that was surveyed before."""
-    picked = _union(found, what) if what else {id(leaf.variable) for leaf in found.leaves if leaf.may_train}
+    picked = _union(found, what) if what else found.below(found.root)
     chosen = [leaf for leaf in found.leaves if id(leaf.variable) in picked]
     layers = []
     for place in found.places:
