@@ -209,7 +209,8 @@ def record(names: list[str]) -> None:
                 continue
             ran += 1
             new |= {f"{case.name}|case": digest} | {f"{case.name}|{k}": v for k, v in found.items()}
-        np.savez_compressed(goldens.FOLDER / f"{name}.npz", **goldens.pack(new))
+        if new:
+            np.savez_compressed(goldens.FOLDER / f"{name}.npz", **goldens.pack(new))
         print(f"{name}: {len(cases)} cases, {ran} recorded anew")
     if failed:
         sys.exit("\n".join(failed))

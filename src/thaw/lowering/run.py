@@ -153,11 +153,12 @@ class Context:
         else:
             self.variable(key).assign(value)
 
-    def next_seed(self) -> Value:
-        """A fresh seed for one random op: what `keras.random` functions take as `seed=`."""
-        if self.seed_generator is None:
-            self.seed_generator = keras.random.SeedGenerator()
-        return self.seed_generator.next() if hasattr(self.seed_generator, "next") else self.seed_generator
+    def next_seed(self) -> Any:
+        """What a random op gives to `keras.random` as `seed=`: the layer's generator, which moves on with each draw.
+
+        None, which is Keras' global generator, where the run has no generator of its own.
+        """
+        return self.seed_generator
 
 
 class Step:

@@ -68,7 +68,7 @@ def _real(x: Value, lengths: tuple[int, ...], dtype: str) -> Value:
     x = _fitted(x, lengths)
     if is_host(x):
         return numpy.fft.rfftn(x, axes=tuple(range(-len(lengths), 0))).astype(numpy_dtype(dtype))
-    parts: Parts = tuple(ops.rfft(x))  # type: ignore[assignment]
+    parts: Parts = tuple(ops.rfft(x))
     for axis in range(-len(lengths), -1):
         parts = _along(_forward, parts, axis)
     return _joined(parts)
@@ -101,8 +101,8 @@ def _register(rank: int, suffix: str) -> None:
         return _inverse_real(input, sizes(fft_length), Treal)
 
     rows: list[tuple[str, Any, str, dict[str, Any]]] = [
-        (f"FFT{suffix}", forward, f"Fourier transform over {space}.", {}),
-        (f"IFFT{suffix}", backward, f"Inverse Fourier transform over {space}.", {}),
+        (f"FFT{suffix}", forward, f"Fourier transform over {space}.", {"ignored": ("Tcomplex",)}),
+        (f"IFFT{suffix}", backward, f"Inverse Fourier transform over {space}.", {"ignored": ("Tcomplex",)}),
         (
             f"RFFT{suffix}",
             real,

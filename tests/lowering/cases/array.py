@@ -6,14 +6,14 @@ from lowering.case import Case
 
 R = np.random.default_rng(2)
 ELSEWHERE = {
-    "PartitionedCall": "tests/lowering/test_run.py: it runs a function of the library",
-    "StatefulPartitionedCall": "tests/lowering/test_run.py: it runs a function of the library",
+    "PartitionedCall": "tests/lowering/test_variables.py: it runs a function of the library",
+    "StatefulPartitionedCall": "tests/lowering/test_variables.py: it runs a function of the library",
     "NoOp": "has no output",
     "Assert": "has no output",
     "PrintV2": "has no output",
     "Print": "TensorFlow writes to the standard error; the value is its first input",
     "Empty": "TensorFlow leaves the values open",
-    "PlaceholderWithDefault": "tests/lowering/test_run.py: it stands for an input of the graph",
+    "PlaceholderWithDefault": "tests/lowering/test_variables.py: it stands for an input of the graph",
     "PreventGradient": "TensorFlow refuses its gradient; the value is its input",
 }
 

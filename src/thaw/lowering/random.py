@@ -1,0 +1,270 @@
+"""Random numbers. Stateful ops draw from the layer's seed generator: equal to TensorFlow's in distribution.
+
+Stateless ops whose seed is known give TensorFlow's own numbers where philox.py has the distribution, else numbers that
+depend on the seed only; a seed that is data of a traced step counts as a draw from the generator.
+"""
+
+from typing import Any
+
+import keras
+import numpy
+from keras import ops
+
+from thaw.lowering import philox
+from thaw.lowering.array import lengths
+from thaw.lowering.registry import lowering
+from thaw.lowering.run import Context
+from thaw.lowering.values import Handle, NotKnownError, Value, cast, is_host, known, numpy_dtype, on_device, static_shape
+
+
+@lowering("RandomUniform", context=True, stateful=True, static=("shape",), ignored=("seed", "seed2"), gradient="none")
+def random_uniform(context: Context, shape: Value, *, dtype: str) -> Value:
+    """Uniform in [0, 1)."""
+    return keras.random.uniform(lengths(shape), dtype=dtype, seed=context.next_seed())
+
+
+@lowering("RandomStandardNormal", context=True, stateful=True, static=("shape",), ignored=("seed", "seed2"), gradient="none")
+def random_normal(context: Context, shape: Value, *, dtype: str) -> Value:
+    """Standard normal."""
+    return keras.random.normal(lengths(shape), dtype=dtype, seed=context.next_seed())
+
+
+@lowering("TruncatedNormal", context=True, stateful=True, static=("shape",), ignored=("seed", "seed2"), gradient="none")
+def truncated_normal(context: Context, shape: Value, *, dtype: str) -> Value:
+    """Standard normal, what lies beyond two drawn again."""
+    return keras.random.truncated_normal(lengths(shape), dtype=dtype, seed=context.next_seed())
+
+
+@lowering(
+    "RandomUniformInt",
+    context=True,
+    stateful=True,
+    static=("shape", "minval", "maxval"),
+    ignored=("seed", "seed2", "Tout"),
+    gradient="none",
+)
+def random_integer(context: Context, shape: Value, minval: Value, maxval: Value) -> Value:
+    """Integers from minval, below maxval."""
+    return _integers(context.next_seed(), lengths(shape), minval, maxval)
+
+
+def _integers(seed: Any, shape: Any, low: Value, high: Value) -> Value:
+    return keras.random.randint(shape, int(low), int(high), dtype=str(low.dtype), seed=seed)
+
+
+@lowering("RandomShuffle", context=True, stateful=True, ignored=("seed", "seed2"), gradient="none")
+def random_shuffle(context: Context, value: Value) -> Value:
+    """Rows in random order."""
+    order = ops.argsort(keras.random.uniform((static_shape(value)[0],), seed=context.next_seed()))
+    return numpy.take(value, known(order, "order"), axis=0) if is_host(value) else ops.take(value, order, axis=0)
+
+
+@lowering("Multinomial", context=True, stateful=True, static=("num_samples",), ignored=("seed", "seed2"), gradient="none")
+def multinomial(context: Context, logits: Value, num_samples: Value, *, output_dtype: str = "int64") -> Value:
+    """Classes drawn by the softmax of each row, (batch, num_samples)."""
+    drawn = keras.random.categorical(on_device(logits), int(num_samples), seed=context.next_seed())
+    return cast(drawn, output_dtype)
+
+
+@lowering("RandomGamma", context=True, stateful=True, static=("shape",), ignored=("seed", "seed2", "S"), gradient="none")
+def random_gamma(context: Context, shape: Value, alpha: Value) -> Value:
+    """Gamma distributed, `shape` numbers for each alpha."""
+    return _gamma(context.next_seed(), shape, alpha)
+
+
+def _gamma(seed: Any, shape: Value, alpha: Value) -> Value:
+    full = (*lengths(shape), *static_shape(alpha))
+    return keras.random.gamma(full, on_device(alpha), dtype=str(keras.backend.standardize_dtype(alpha.dtype)), seed=seed)
+
+
+def _poisson(seed: Any, shape: Value, rate: Value, dtype: str) -> Value:
+    """How many steps, each exponentially distributed, fit before `rate`."""
+    most = float(numpy.max(rate, initial=0))
+    steps = int(most + 10 * numpy.sqrt(most) + 20)
+    full = (steps, *lengths(shape), *static_shape(rate))
+    gaps = -ops.log1p(-keras.random.uniform(full, dtype="float32", seed=seed))
+    return ops.cast(ops.sum(ops.cast(ops.cumsum(gaps, axis=0) < on_device(rate.astype("float32")), "int32"), axis=0), dtype)
+
+
+@lowering(
+    "RandomPoisson",
+    context=True,
+    stateful=True,
+    static=("shape", "rate"),
+    ignored=("seed", "seed2", "S", "dtype"),
+    gradient="none",
+)
+def random_poisson_of_rate_dtype(context: Context, shape: Value, rate: Value) -> Value:
+    """Poisson distributed, `shape` numbers for each rate."""
+    return _poisson(context.next_seed(), shape, rate, str(rate.dtype))
+
+
+@lowering(
+    "RandomPoissonV2", context=True, stateful=True, static=("shape", "rate"), ignored=("seed", "seed2", "S", "R"), gradient="none"
+)
+def random_poisson(context: Context, shape: Value, rate: Value, *, dtype: str = "int64") -> Value:
+    """Poisson distributed, `shape` numbers for each rate."""
+    return _poisson(context.next_seed(), shape, rate, dtype)
+
+
+# Stateless ops. A stream is known (`philox.State`) or not (None): then the generator of the layer is asked.
+
+
+def _state(seed: Value) -> philox.State | None:
+    try:
+        seed = known(seed, "seed")
+    except NotKnownError:
+        return None
+    return philox.state_of(seed) if is_host(seed) else None
+
+
+def _stream(key: Value, counter: Value) -> philox.State | None:
+    try:
+        key, counter = known(key, "key"), known(counter, "counter")
+    except NotKnownError:
+        return None
+    if not is_host(key) or key.dtype != numpy.uint64:
+        return None
+    return philox.State(int(key[0]), (int(counter[0]), int(counter[1])))
+
+
+def _number(context: Context, state: philox.State | None) -> Any:
+    """A seed for `keras.random` that depends on the stream only, or the layer's generator."""
+    return context.next_seed() if state is None else int(philox.words(state, 1)[0] >> 1)
+
+
+def _draw(context: Context, state: philox.State | None, shape: Value, dtype: str, kind: str) -> Value:
+    """Numbers of a distribution that philox.py has, as TensorFlow's where the stream is known."""
+    if state is None or not is_host(shape) or dtype not in {"float32", "float64"}:
+        sampler = keras.random.uniform if kind == "uniform" else keras.random.normal
+        return sampler(lengths(shape), dtype=dtype, seed=_number(context, state))
+    function = philox.uniform if kind == "uniform" else philox.normal
+    count = int(numpy.prod(lengths(shape), dtype="int64"))
+    return function(state, count, wide=dtype == "float64").reshape(lengths(shape)).astype(numpy_dtype(dtype))
+
+
+def _draw_integers(context: Context, state: philox.State | None, shape: Value, low: Value, high: Value) -> Value:
+    if state is None or not is_host(shape):
+        return _integers(context.next_seed(), lengths(shape), low, high)
+    wide = low.dtype.itemsize == 8
+    words = philox.words(state, int(numpy.prod(lengths(shape), dtype="int64")), wide)
+    span = words.dtype.type((int(high) - int(low)) % 2 ** (64 if wide else 32))
+    with numpy.errstate(over="ignore"):
+        return (low + (words % span).astype(low.dtype)).reshape(lengths(shape)).astype(low.dtype)
+
+
+def _draw_bits(context: Context, state: philox.State | None, shape: Value, dtype: str) -> Value:
+    if state is None or not is_host(shape):
+        return keras.random.randint(lengths(shape), -(2**31), 2**31 - 1, dtype=dtype, seed=context.next_seed())
+    words = philox.words(state, int(numpy.prod(lengths(shape), dtype="int64")), numpy_dtype(dtype).itemsize == 8)
+    return words.reshape(lengths(shape)).astype(numpy_dtype(dtype))
+
+
+def _register(name: str, line: str, draw: Any) -> None:
+    """Registers both spellings of a stateless op: by seed, and by key, counter and algorithm."""
+
+    def by_seed(context: Context, shape: Value, seed: Value, *, dtype: str = "float32") -> Value:
+        return draw(context, _state(seed), shape, dtype)
+
+    def by_stream(context: Context, shape: Value, key: Value, counter: Value, alg: Value, *, dtype: str = "float32") -> Value:
+        return draw(context, _stream(key, counter), shape, dtype)
+
+    by_seed.__doc__ = by_stream.__doc__ = line
+    options: dict[str, Any] = {"context": True, "stateful": True, "static": ("shape",), "gradient": "none"}
+    lowering(name, ignored=("Tseed",), **options)(by_seed)
+    lowering(name + "V2", ignored=("Tshape",), **options)(by_stream)
+
+
+_register("StatelessRandomUniform", "Uniform in [0, 1), by the seed.", lambda c, s, n, d: _draw(c, s, n, d, "uniform"))
+_register("StatelessRandomNormal", "Standard normal, by the seed.", lambda c, s, n, d: _draw(c, s, n, d, "normal"))
+_register(
+    "StatelessTruncatedNormal",
+    "Standard normal, what lies beyond two drawn again, by the seed.",
+    lambda c, s, n, d: keras.random.truncated_normal(lengths(n), dtype=d, seed=_number(c, s)),
+)
+
+
+@lowering(
+    "StatelessRandomUniformInt",
+    context=True,
+    stateful=True,
+    static=("shape", "minval", "maxval"),
+    ignored=("dtype", "Tseed"),
+    gradient="none",
+)
+def stateless_integer(context: Context, shape: Value, seed: Value, minval: Value, maxval: Value) -> Value:
+    """Integers from minval, below maxval, by the seed."""
+    return _draw_integers(context, _state(seed), shape, minval, maxval)
+
+
+@lowering(
+    "StatelessRandomUniformIntV2",
+    context=True,
+    stateful=True,
+    static=("shape", "minval", "maxval"),
+    ignored=("dtype",),
+    gradient="none",
+)
+def stateless_integer_of_stream(
+    context: Context, shape: Value, key: Value, counter: Value, alg: Value, minval: Value, maxval: Value
+) -> Value:
+    """Integers from minval, below maxval, by the stream."""
+    return _draw_integers(context, _stream(key, counter), shape, minval, maxval)
+
+
+@lowering("StatelessRandomUniformFullInt", context=True, stateful=True, static=("shape",), ignored=("Tseed",), gradient="none")
+def stateless_bits(context: Context, shape: Value, seed: Value, *, dtype: str = "uint64") -> Value:
+    """Random bits, by the seed."""
+    return _draw_bits(context, _state(seed), shape, dtype)
+
+
+@lowering("StatelessRandomUniformFullIntV2", context=True, stateful=True, static=("shape",), gradient="none")
+def stateless_bits_of_stream(
+    context: Context, shape: Value, key: Value, counter: Value, alg: Value, *, dtype: str = "uint64"
+) -> Value:
+    """Random bits, by the stream."""
+    return _draw_bits(context, _stream(key, counter), shape, dtype)
+
+
+@lowering("StatelessMultinomial", context=True, stateful=True, static=("num_samples",), ignored=("Tseed",), gradient="none")
+def stateless_multinomial(
+    context: Context, logits: Value, num_samples: Value, seed: Value, *, output_dtype: str = "int64"
+) -> Value:
+    """Classes drawn by the softmax of each row, by the seed."""
+    drawn = keras.random.categorical(on_device(logits), int(num_samples), seed=_number(context, _state(seed)))
+    return cast(drawn, output_dtype)
+
+
+@lowering("StatelessRandomGammaV2", context=True, stateful=True, static=("shape",), ignored=("dtype", "Tseed"), gradient="none")
+def stateless_gamma(context: Context, shape: Value, seed: Value, alpha: Value) -> Value:
+    """Gamma distributed, by the seed; `shape` ends in alpha's."""
+    lead = lengths(shape)[: len(lengths(shape)) - len(static_shape(alpha))]
+    return _gamma(_number(context, _state(seed)), numpy.array(lead, dtype="int32"), alpha)
+
+
+@lowering("StatelessRandomGetKeyCounter", gradient="none", ignored=("Tseed",))
+def key_and_counter(seed: Value) -> Value:
+    """The stream of a seed. A seed that is data stays as it is: who draws from it then asks the layer's generator."""
+    state = _state(seed)
+    if state is None:
+        return seed, seed
+    return numpy.array([state.key], dtype="uint64"), numpy.array(state.counter, dtype="uint64")
+
+
+@lowering("StatelessRandomGetAlg", gradient="none")
+def algorithm() -> Value:
+    """1: Philox."""
+    return numpy.array(1, dtype="int32")
+
+
+@lowering("StatelessRandomGetKeyCounterAlg", gradient="none", ignored=("Tseed",))
+def key_counter_and_algorithm(seed: Value) -> Value:
+    """The stream of a seed, and 1 for Philox."""
+    key, counter = key_and_counter(seed)
+    return key, counter, numpy.array(1, dtype="int32")
+
+
+@lowering("RngReadAndSkip", context=True, stateful=True, gradient="none")
+def rng_state(context: Context, resource: Handle, alg: Value, delta: Value) -> Value:
+    """A fresh state of a generator object; the object itself is left as the artifact has it."""
+    return keras.random.randint((3,), 0, 2**31 - 1, dtype="int32", seed=context.next_seed())

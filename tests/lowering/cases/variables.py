@@ -1,0 +1,19 @@
+"""Ops about variables: a single node has no variable, so they are tested on small graphs."""
+
+from lowering.case import Case
+
+HERE = "tests/lowering/test_variables.py"
+ELSEWHERE = {
+    op: HERE
+    for op in (
+        "VarHandleOp VariableV2 Variable ReadVariableOp VariableShape VarIsInitializedOp IsVariableInitialized DisableCopyOnRead "
+        "DestroyResourceOp AssignVariableOp AssignAddVariableOp AssignSubVariableOp Assign AssignAdd AssignSub ResourceGather "
+        "ResourceGatherNd "
+        + " ".join(
+            f"{kind}{how}"
+            for kind in ("ResourceScatter", "ResourceScatterNd", "Scatter")
+            for how in ("Update", "Add", "Sub", "Max", "Min")
+        )
+    ).split()
+}
+CASES: list[Case] = []

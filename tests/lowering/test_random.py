@@ -1,0 +1,74 @@
+"""Random ops whose numbers are not TensorFlow's: right shape and dtype, right moments, fresh at each draw, by the seed."""
+
+import keras
+import numpy as np
+import pytest
+
+import thaw.lowering.table  # noqa: F401  (fills the registry)
+from thaw.graph.ir import Graph, Node, Tensor
+from thaw.lowering.run import Context, Plan, Resources
+
+N = np.array([4000], dtype="int32")
+SEED = np.array([3, 4], dtype="int64")
+KEY = (np.array([3], "uint64"), np.array([4, 5], "uint64"), np.int32(1))
+
+
+def draw(op, inputs, attrs, generator):
+    places = tuple(Tensor(f"in{i}") for i in range(len(inputs)))
+    plan = Plan(Graph(op, {"op": Node("op", op, places, attrs=attrs)}, places, (Tensor("op"),)), {})
+    (value,) = plan.run(Context(Resources(), seed_generator=generator), inputs)
+    return value if isinstance(value, np.ndarray) else keras.ops.convert_to_numpy(value)
+
+
+HALF_HALF = np.log(np.array([[0.5, 0.25, 0.25]], "float32"))
+MOMENTS = [  # op, inputs, attributes, dtype, mean, standard deviation
+    ("RandomUniform", (N,), {"dtype": "float32"}, "float32", 0.5, 12**-0.5),
+    ("RandomUniform", (N,), {"dtype": "float16", "seed": 5}, "float16", 0.5, 12**-0.5),
+    ("RandomStandardNormal", (N,), {"dtype": "float32"}, "float32", 0, 1),
+    ("TruncatedNormal", (N,), {"dtype": "float32"}, "float32", 0, 0.8796),
+    ("StatelessTruncatedNormal", (N, SEED), {}, "float32", 0, 0.8796),
+    ("StatelessTruncatedNormalV2", (N, *KEY), {}, "float32", 0, 0.8796),
+    ("RandomUniformInt", (N, np.int32(0), np.int32(11)), {}, "int32", 5, 10**0.5),
+    ("Multinomial", (HALF_HALF, np.int32(4000)), {}, "int64", 0.75, 0.829),
+    ("StatelessMultinomial", (HALF_HALF, np.int32(4000), SEED), {"output_dtype": "int32"}, "int32", 0.75, 0.829),
+    ("RandomGamma", (N, np.float32(3)), {}, "float32", 3, 3**0.5),
+    ("StatelessRandomGammaV2", (N, SEED, np.float32(3)), {}, "float32", 3, 3**0.5),
+    ("RandomPoisson", (N, np.float32(3)), {}, "float32", 3, 3**0.5),
+    ("RandomPoissonV2", (N, np.float32(3)), {}, "int64", 3, 3**0.5),
+]
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "attrs", "dtype", "mean", "deviation"), MOMENTS, ids=lambda v: v if isinstance(v, str) else ""
+)
+def test_distribution(op, inputs, attrs, dtype, mean, deviation):
+    generator = keras.random.SeedGenerator(7)
+    value = draw(op, inputs, attrs, generator)
+    assert value.dtype.name in {dtype, {"int64": "int32"}.get(dtype, dtype)}
+    assert value.size == 4000
+    assert value.mean(dtype="float64") == pytest.approx(mean, abs=5 * deviation / 4000**0.5)  # five standard errors
+    assert value.std(dtype="float64") == pytest.approx(deviation, rel=0.08)
+    again = draw(op, inputs, attrs, generator)
+    assert np.array_equal(value, again) == op.startswith("Stateless")
+
+
+def test_seeded_runs_repeat():
+    one, two = (draw("RandomUniform", (N,), {"dtype": "float32"}, keras.random.SeedGenerator(7)) for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_shuffle_moves_whole_rows():
+    rows = np.arange(60, dtype="float32").reshape(20, 3)
+    shuffled = draw("RandomShuffle", (keras.ops.convert_to_tensor(rows),), {}, keras.random.SeedGenerator(7))
+    assert not np.array_equal(shuffled, rows)
+    np.testing.assert_array_equal(shuffled[np.argsort(shuffled[:, 0])], rows)
+
+
+def test_generator_object_gives_fresh_states():
+    from thaw.lowering.values import Handle
+
+    generator = keras.random.SeedGenerator(7)
+    inputs = (Handle("state"), np.int32(1), np.uint64(256))
+    one, two = (draw("RngReadAndSkip", inputs, {}, generator) for _ in range(2))
+    assert one.shape == (3,)
+    assert not np.array_equal(one, two)
