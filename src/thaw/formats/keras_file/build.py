@@ -7,13 +7,13 @@ that a config cannot ask for more memory than its file backs.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 
 from thaw.errors import ConfigNotNativeError, CorruptFileError, ThawError
-from thaw.formats.keras_file.layer_sizes import declared_elements
+from thaw.formats.keras_file.parts import without_random_weights
 from thaw.formats.keras_file.spec import Call, LayerSpec, Ref, new_name, walk
 from thaw.formats.keras_file.tf_calls import run_call
 from thaw.formats.keras_file.vocabulary import CustomObjects
@@ -152,9 +152,9 @@ class _Builder:
             if child.kind not in ("layer", "functional", "sequential"):
                 raise ConfigNotNativeError(self.shown, reason=f"The {child.class_name} {child.name!r} stands in a Sequential.")
             layer = self.make(child)
-            if model.built and child.kind == "layer":
-                self._check_size(child, model.outputs[0].shape, layer)
-            with self._explained(child):
+            if child.kind == "layer":
+                self._check_size(child, model.outputs[0].shape if model.built and model.layers else shape or ())
+            with self._explained(child), without_random_weights(layer, self.elements, self.shown):
                 model.add(layer)
         if not model.built and shape is not None and spec.children and spec.children[0].kind != "layer":
             with self._explained(spec):
@@ -172,17 +172,17 @@ class _Builder:
             model.trainable = False
         return model
 
-    def _check_size(self, spec: LayerSpec, shape: Any, layer: Any) -> None:
-        """Refuses a layer whose weights would be more than the file holds, before they are allocated."""
-        if self.elements is None or layer.built or spec.make is None or not isinstance(spec.make, Mapping):
-            return
+    def _check_size(self, spec: LayerSpec, shape: Any) -> None:
+        """Refuses what costs memory or time beyond the weights, which are measured as they are made."""
+        name = f"the {spec.class_name} {spec.name!r}"
         if spec.config.get("unroll") and len(shape) > 1 and (shape[1] or 0) > _MOST_UNROLLED:
-            raise CorruptFileError(self.shown, f"the {spec.class_name} {spec.name!r} unrolls {shape[1]} steps in its model config")
-        declared = declared_elements(spec.make["class_name"], spec.config, shape)
-        if declared > self.elements:
-            raise CorruptFileError(
-                self.shown, f"the {spec.class_name} {spec.name!r} declares {declared} weights and the file holds {self.elements}"
-            )
+            raise CorruptFileError(self.shown, f"{name} unrolls {shape[1]} steps in its model config")
+        if spec.class_name == "Normalization" and self.elements is not None:
+            axes = spec.config.get("axis")
+            for axis in axes if isinstance(axes, list | tuple) else [axes]:
+                features = shape[axis] if isinstance(axis, int) and -len(shape) <= axis < len(shape) else None
+                if (features or 0) > self.elements:
+                    raise CorruptFileError(self.shown, f"{name} declares statistics of {features} features")
 
     def call(self, spec: LayerSpec, layer: Any, call: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """The output of one use of a layer on symbolic tensors."""
@@ -191,8 +191,8 @@ class _Builder:
         if spec.extra.get("causal"):
             kwargs = {**kwargs, "use_causal_mask": True}
         if args and spec.kind == "layer" and hasattr(args[0], "shape"):
-            self._check_size(spec, args[0].shape, layer)
-        with self._explained(spec):
+            self._check_size(spec, args[0].shape)
+        with self._explained(spec), without_random_weights(layer, self.elements, self.shown):
             return layer(*args, **kwargs)
 
     def run_operation(self, spec: LayerSpec, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -223,8 +223,14 @@ class _Explained:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is None or isinstance(error, ThawError) or not isinstance(error, Exception):
+        if error is None or not isinstance(error, Exception):
             return
+        cause: BaseException | None = error
+        while cause is not None:
+            # Keras puts what is raised inside a layer into an error of its own.
+            if isinstance(cause, ThawError):
+                raise cause
+            cause = cause.__context__
         reason = f"Keras refused the {self.spec.class_name} {self.spec.name!r}: {str(error)[:400]}"
         raise ConfigNotNativeError(self.builder.shown, reason=reason) from error
 

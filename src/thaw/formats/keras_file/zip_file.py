@@ -21,6 +21,7 @@ from thaw.formats.keras_file.build import Built, build_model
 from thaw.formats.keras_file.config import major_version, read_config
 from thaw.formats.keras_file.hdf5 import open_hdf5, read_array
 from thaw.formats.keras_file.layouts import Array
+from thaw.formats.keras_file.parts import parts
 from thaw.formats.keras_file.spec import LayerSpec
 from thaw.formats.keras_file.training import compile_as_saved
 from thaw.formats.keras_file.vocabulary import Vocabulary
@@ -135,7 +136,7 @@ class _Loader:
             layer.load_own_variables(arrays)
         except Exception as error:  # whatever a layer of the user's, or of Keras', finds wrong
             self.problems.append(f"layer {layer.name!r}: {str(error)[:300]}")
-        nested = {id(weight) for inner in _parts(layer) for weight in inner.weights}
+        nested = {id(weight) for inner in parts(layer) for weight in inner.weights}
         self.loaded |= {id(weight) for weight in layer.weights if id(weight) not in nested}
 
 
@@ -151,12 +152,6 @@ def _members(child: Any, group: h5py.Group) -> Iterator[tuple[Any, h5py.Group]]:
             found = group.get(f"{key}_{number}" if number else key)
             if isinstance(found, h5py.Group) and hasattr(item, "load_own_variables"):
                 yield item, found
-
-
-def _parts(layer: Any) -> list[Any]:
-    names = ("cell", "forward_layer", "backward_layer", "layer", "query_dense", "key_dense", "value_dense", "output_dense")
-    parts = [getattr(layer, name, None) for name in names] + list(getattr(layer, "cells", ()))
-    return [part for part in parts if hasattr(part, "weights") and part is not layer]
 
 
 def _snake_case(class_name: str) -> str:
