@@ -18,6 +18,7 @@ from thaw.lowering import loss as loss
 from thaw.lowering import math as math
 from thaw.lowering import matmul as matmul
 from thaw.lowering import normalization as normalization
+from thaw.lowering import parse as parse
 from thaw.lowering import pool as pool
 from thaw.lowering import ragged as ragged
 from thaw.lowering import random as random
@@ -33,4 +34,5 @@ from thaw.lowering import spectral as spectral
 from thaw.lowering import tensor_array as tensor_array
 from thaw.lowering import tensor_list as tensor_list
 from thaw.lowering import text as text
+from thaw.lowering import unicode as unicode
 from thaw.lowering import variables as variables
