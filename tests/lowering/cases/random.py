@@ -7,13 +7,25 @@ from lowering.case import Case
 SEED = np.array([7, 11], dtype="int64")
 KEY, COUNTER = np.array([2**63 + 5], dtype="uint64"), np.array([2**64 - 2, 9], dtype="uint64")
 STATISTICS = "tests/lowering/test_random.py, by its statistics"
-ELSEWHERE = {
-    op: STATISTICS
-    for op in (
-        "RandomUniform RandomStandardNormal TruncatedNormal RandomUniformInt RandomShuffle Multinomial RandomGamma RandomPoisson "
-        "RandomPoissonV2 StatelessTruncatedNormal StatelessTruncatedNormalV2 StatelessMultinomial StatelessRandomGammaV2 RngReadAndSkip"
-    ).split()
-}
+ELSEWHERE = dict.fromkeys(
+    (
+        "RandomUniform",
+        "RandomStandardNormal",
+        "TruncatedNormal",
+        "RandomUniformInt",
+        "RandomShuffle",
+        "Multinomial",
+        "RandomGamma",
+        "RandomPoisson",
+        "RandomPoissonV2",
+        "StatelessTruncatedNormal",
+        "StatelessTruncatedNormalV2",
+        "StatelessMultinomial",
+        "StatelessRandomGammaV2",
+        "RngReadAndSkip",
+    ),
+    STATISTICS,
+)
 
 
 def shape(*lengths):

@@ -3,17 +3,32 @@
 from lowering.case import Case
 
 HERE = "tests/lowering/test_variables.py"
-ELSEWHERE = {
-    op: HERE
-    for op in (
-        "VarHandleOp VariableV2 Variable ReadVariableOp VariableShape VarIsInitializedOp IsVariableInitialized DisableCopyOnRead "
-        "DestroyResourceOp AssignVariableOp AssignAddVariableOp AssignSubVariableOp Assign AssignAdd AssignSub ResourceGather "
-        "ResourceGatherNd "
-        + " ".join(
-            f"{kind}{how}"
-            for kind in ("ResourceScatter", "ResourceScatterNd", "Scatter")
-            for how in ("Update", "Add", "Sub", "Max", "Min")
-        )
-    ).split()
-}
+SCATTERS = [
+    f"{kind}{how}"
+    for kind in ("ResourceScatter", "ResourceScatterNd", "Scatter")
+    for how in ("Update", "Add", "Sub", "Max", "Min")
+]
+ELSEWHERE = dict.fromkeys(
+    (
+        "VarHandleOp",
+        "VariableV2",
+        "Variable",
+        "ReadVariableOp",
+        "VariableShape",
+        "VarIsInitializedOp",
+        "IsVariableInitialized",
+        "DisableCopyOnRead",
+        "DestroyResourceOp",
+        "AssignVariableOp",
+        "AssignAddVariableOp",
+        "AssignSubVariableOp",
+        "Assign",
+        "AssignAdd",
+        "AssignSub",
+        "ResourceGather",
+        "ResourceGatherNd",
+        *SCATTERS,
+    ),
+    HERE,
+)
 CASES: list[Case] = []
