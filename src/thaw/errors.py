@@ -38,7 +38,8 @@ A message is one sentence of what happened (with the values), one of what was ex
     │   └── LoopShapeError             a loop whose values change their shapes cannot be traced
     ├── InputError                     a call's inputs do not fit the signature
     ├── SelectionError                 a name, index or pattern picks nothing
-    │   └── UnknownLayerError
+    │   ├── UnknownLayerError
+    │   ├── UnknownTensorError
     │   ├── NothingSelectedError
     │   ├── NotInModelError
     │   └── NothingCanTrainError
@@ -625,4 +626,15 @@ class MissingLibraryError(DataError, ImportError):
         super().__init__(
             f"Reading {what} needs the library {library!r}, which is not installed. "
             "Expected keras-thaw with its extra 'finetune'. Run: pip install 'keras-thaw[finetune]'"
+        )
+
+
+class UnknownTensorError(SelectionError):
+    """A name picks no tensor of a graph, or several."""
+
+    def __init__(self, wanted: str, choices: Sequence[str], *, several: bool = False) -> None:
+        what = "picks several nodes" if several else "picks no node"
+        super().__init__(
+            f"{wanted!r} {what} of the graph. There are: {listed(nearest(wanted, choices, 12))} ({len(choices)} in all). "
+            "Use one of these names, the end of one, or a glob that matches one (`thaw inspect --tensors` lists them)."
         )

@@ -64,6 +64,8 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             normalized by) if not. "frozen": it never moves. "training": it moves in every training step.
         max_iterations: bound on the rounds of a loop whose trip count follows neither from shapes nor from constants; needed to
             differentiate such a loop under JAX.
+        outputs: tensors from the middle of the graph to return instead: a node's name, the end of it, or a glob that matches one
+            (`thaw inspect --tensors` lists them); several as a list. Weights that are not needed then are not loaded.
         lift_constants: whether weights that were baked into the graph as constants (frozen graphs; some SavedModels) become
             variables that train. Without it the large ones of a frozen graph are variables that train only if thawed by name.
         **kwargs: of `keras.layers.Layer`: `name`, `dtype` (a policy; the dtype of strings, as hub users pass, is understood).
@@ -96,6 +98,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         *,
         batch_norm: str = "auto",
         max_iterations: int | None = None,
+        outputs: str | list[str] | None = None,
         lift_constants: bool = False,
         load_options: Any = None,
         **kwargs: Any,
@@ -117,6 +120,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         self.declared_output_shape = output_shape
         self.batch_norm = batch_norm
         self.max_iterations = max_iterations
+        self.outputs_wanted = outputs
         self.lift_constants = lift_constants
         self._train_statistics = False
         self._holder = _Holder()
@@ -155,7 +159,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
                 "a signature beside it, since the module's `__call__` decides its own output",
                 f"Pass signature= one of {listed(metagraph.signatures)}, or leave it out",
             )
-        if self.signature is not None and not as_dict and not key and artifact.format != "tf1_hub":
+        if self.signature is not None and not (as_dict or key or self.outputs_wanted) and artifact.format != "tf1_hub":
             outputs = metagraph.signatures[self.signature].traces[0].outputs
             raise HubArgumentError(
                 f"The signature {self.signature!r} is given without saying which of its outputs to return",
@@ -163,6 +167,8 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
                 "Pass one of the two",
             )
         program = load.program(artifact, metagraph, name)
+        if self.outputs_wanted is not None:
+            program = program.tapped(self.outputs_wanted)
         runtime = _Runtime(artifact, program, name)
         library: dict[str, Graph] = {}
         for part in artifact.metagraphs:
@@ -190,11 +196,14 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         """The variables, in the order in which the graph uses them; those that it does not use come last."""
         runtime = self._runtime
         position: dict[str, int] = {}
-        for variant in (*runtime.program.variants[:1], *runtime.program.training_variants[:1]):
-            for node in order(variant.inference):
+        variants = (*runtime.program.variants, *runtime.program.training_variants)
+        for graph in (*(v.inference for v in variants[:1]), *(v.training for v in variants)):
+            for node in order(graph):
                 if node.op in HANDLES:
                     position.setdefault(str(node.attrs.get("shared_name") or node.name), len(position))
         sources = [s for s in runtime.artifact.variables.values() if s.dtype != "string"]
+        if self.outputs_wanted is not None:
+            sources = [s for s in sources if s.key in position]
         return sorted(sources, key=lambda s: position.get(s.key, len(position)))
 
     def _build_tree(self) -> list[InnerLayer]:
@@ -259,7 +268,9 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
                 for n in order(ready(single, runtime.losses_library, updates=False))
                 if n.op in HANDLES
             ]
-            weights = [runtime.weights[key] for key in dict.fromkeys(keys) if key in runtime.weights]
+            if not all(key in runtime.weights for key in keys):
+                continue  # of weights that a tap into the middle of the graph does not need
+            weights = [runtime.weights[key] for key in dict.fromkeys(keys)]
             for weight in weights:
                 weight.variable.regularizer = _Regularizer(runtime, single, weight, weights, weight.variable.regularizer)
 
@@ -362,6 +373,8 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
 
     def _pick(self, outputs: Any) -> Any:
         """The chosen output of a signature's dict."""
+        if self.outputs_wanted is not None:
+            return outputs
         if self.output_key is not None:
             return outputs[self.output_key]
         if self._runtime.signature is not None and not self.signature_outputs_as_dict and isinstance(outputs, dict):
@@ -386,7 +399,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         known = all(isinstance(s, TensorSpec) and s.shape is not None and None not in s.shape[1:] for s in specs)
         numeric = all(spec.dtype != "string" for s in _input_structures(program, variant) for spec in tensors(s))
         if not known and numeric and self.declared_output_shape is None:
-            return keras.Model.compute_output_spec(self, inputs, training=False)
+            return keras.Operation.compute_output_spec(self, inputs, training=False)
         batch = next((v.shape[0] for v in flat if len(getattr(v, "shape", ())) > 0), None)
         compute = self.compute_dtype
 
@@ -471,6 +484,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             "output_shape": self.declared_output_shape,
             "batch_norm": self.batch_norm,
             "max_iterations": self.max_iterations,
+            "outputs": self.outputs_wanted,
             "lift_constants": self.lift_constants,
             "trained": trained,
             "artifact": _packed(self._runtime.artifact),

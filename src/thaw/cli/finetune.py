@@ -32,6 +32,10 @@ def finetune(
     seed: Annotated[int, typer.Option()] = 0,
     signature: Annotated[str | None, typer.Option(help="Signature of the module.")] = None,
     output_key: Annotated[str | None, typer.Option(help="Output that the head stands on.")] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(help="Tensor that the head stands on; default: what feeds a classifier's last layer, else the output."),
+    ] = None,
     image_size: Annotated[int | None, typer.Option(min=1, help="Pixels, for a module that leaves it open.")] = None,
     value_range: Annotated[str | None, typer.Option(help="Lowest and highest pixel value, as '0,1' or '0,255'.")] = None,
     batch_norm: Annotated[str, typer.Option(help="auto, frozen or training.")] = "auto",
@@ -58,6 +62,7 @@ def finetune(
         value_range=_range(value_range),
         signature=signature,
         output_key=output_key,
+        features=features,
         batch_norm=batch_norm,
     )
     result = run(handle, data, out, options, resume=resume, say=lambda line: typer.echo(line, err=True))

@@ -24,6 +24,7 @@ import keras
 from thaw.errors import OutputFolderError
 from thaw.finetune import data as data_module
 from thaw.finetune import fitting
+from thaw.graph.tap import penultimate
 from thaw.layer import KerasLayer
 from thaw.report import curves
 from thaw.trainable import flags, select
@@ -49,6 +50,7 @@ class Options:
         value_range: lowest and highest pixel value, where the module's own is not to be believed.
         signature: of the artifact; None for its `__call__` or default.
         output_key: output of the signature that the head stands on.
+        features: name of the tensor that the head stands on; None: what feeds the module's last dense layer, else its output.
         batch_norm: as in KerasLayer.
     """
 
@@ -66,6 +68,7 @@ class Options:
     value_range: tuple[float, float] | None = None
     signature: str | None = None
     output_key: str | None = None
+    features: str | None = None
     batch_norm: str = "auto"
 
     @property
@@ -215,14 +218,7 @@ def _model(
         layer = next(x for x in model.layers if isinstance(x, KerasLayer))
         watch(model)
         return model, layer
-    layer = KerasLayer(
-        progress.handle,
-        signature=options.signature,
-        output_key=options.output_key,
-        signature_outputs_as_dict=True if options.signature and not options.output_key else None,
-        batch_norm=options.batch_norm,
-        name="module",
-    )
+    layer = _module(progress.handle, options)
     if options.unfreeze:
         select.select(layer, *_patterns(options.unfreeze))  # a pattern that matches nothing is said before any work
     want = fitting.wanted(layer, image_size=options.image_size, value_range=options.value_range)
@@ -235,6 +231,28 @@ def _model(
     )
     watch(model)
     return model, layer
+
+
+def _module(handle: str, options: Options) -> KerasLayer:
+    """The module; of a classifier, up to what feeds its last dense layer: its own classes say little about new ones."""
+
+    def made(outputs: str | None) -> KerasLayer:
+        return KerasLayer(
+            handle,
+            signature=options.signature,
+            output_key=options.output_key,
+            signature_outputs_as_dict=True if options.signature and not options.output_key else None,
+            batch_norm=options.batch_norm,
+            outputs=outputs,
+            name="module",
+        )
+
+    layer = made(options.features)
+    if options.features is None and options.output_key is None:
+        features = penultimate(layer.program.serving_variants[0].inference)
+        if features is not None:
+            return made(f"{features.node}:{features.output}")
+    return layer
 
 
 def _patterns(texts: Sequence[str]) -> list[Any]:

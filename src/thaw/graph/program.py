@@ -6,7 +6,7 @@ graph is made ready on first use: calls inlined, v1 control flow made functional
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,7 @@ from thaw.graph.inline_functions import inline_functions
 from thaw.graph.ir import CompositeSpec, Graph, Shape, Structure, TensorSpec
 from thaw.graph.moving_statistics import Update, find_updates
 from thaw.graph.prune import prune, real_updates
+from thaw.graph.tap import find_tensor, find_twin, tap
 
 V1_CONTROL_FLOW = frozenset({"Switch", "Merge", "Enter", "RefSwitch", "RefMerge", "RefEnter"})
 
@@ -116,6 +117,34 @@ class Program:
             result[names[index] if index < len(names) else f"argument_{index}"] = argument
         result.update(trace.kwargs)
         return result
+
+    def tapped(self, wanted: str | Sequence[str]) -> "Program":
+        """This program with tensors from the middle of its graph as outputs: one for a name, a list for several.
+
+        Variants in which a tensor has no twin (a training graph that lacks it) are left out.
+
+        Raises:
+            UnknownTensorError: a name picks no tensor of the inference graph, or several.
+        """
+        names = [wanted] if isinstance(wanted, str) else list(wanted)
+        first = self.serving_variants[0]
+        flat = inline_functions(first.trace.graph, first.library)
+        tensors_of_first = [find_tensor(flat, name) for name in names]
+        specs: list[Structure] = [TensorSpec(name, "float32", None) for name in names]
+        outputs: Structure = specs[0] if isinstance(wanted, str) else specs
+
+        def tapped(variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
+            made = []
+            for variant in variants:
+                graph = inline_functions(variant.trace.graph, variant.library)
+                twins = tensors_of_first if variant is first else [find_twin(graph, t) for t in tensors_of_first]
+                found = [t for t in twins if t is not None]
+                if len(found) == len(names):
+                    trace = replace(variant.trace, outputs=outputs, graph=tap(graph, found))
+                    made.append(Variant(trace, variant.library, variant.update_ops))
+            return tuple(made)
+
+        return Program(self.name, self.parameters, tapped(self.variants), tapped(self.training_variants))
 
     def select(self, values: Mapping[str, Any], training: bool) -> tuple[Variant, list[Any]]:
         """The variant that fits `values` (by parameter or input name), and its inputs, flat, in the graph's order.
