@@ -1,10 +1,33 @@
 """Pretrained TensorFlow-era models as Keras 3 models: seen, chosen, trained and saved, on JAX, PyTorch or TensorFlow."""
 
 from thaw.errors import ThawError
+from thaw.explanation import explain
 from thaw.inspection import inspect
 from thaw.layer import KerasLayer
 from thaw.load import load, resolve
+from thaw.trainable.flags import freeze, only_training, trainable, unfreeze
+from thaw.trainable.select import all_of, any_of, not_, select
+from thaw.trainable.watch import multiply_rates, recompile, unwatch, watch
 
 __version__ = "0.1.0"
 
-__all__ = ["KerasLayer", "ThawError", "inspect", "load", "resolve"]
+__all__ = [
+    "KerasLayer",
+    "ThawError",
+    "all_of",
+    "any_of",
+    "explain",
+    "freeze",
+    "inspect",
+    "load",
+    "multiply_rates",
+    "not_",
+    "only_training",
+    "recompile",
+    "resolve",
+    "select",
+    "trainable",
+    "unfreeze",
+    "unwatch",
+    "watch",
+]

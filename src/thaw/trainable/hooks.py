@@ -594,3 +594,21 @@ def variables_of(model: keras.Layer) -> Iterator[keras.Variable]:
             if id(variable) not in seen:
                 seen.add(id(variable))
                 yield variable
+
+
+# The graph of layers
+
+
+def is_layer_graph(layer: object) -> bool:
+    """Whether a model is a graph of layers that is known: Functional, or Sequential and built."""
+    known = isinstance(layer, keras.Sequential) or (isinstance(layer, keras.Model) and hasattr(layer, "operations"))
+    return known and bool(getattr(layer, "inputs", None)) and bool(getattr(layer, "outputs", None))
+
+
+def producer(tensor: Any) -> tuple[Any, list[Any], int]:
+    """The operation that made a KerasTensor, the tensors that it made it from, and which of its outputs it is."""
+    history = getattr(tensor, "_keras_history", None)
+    if history is None:
+        return None, [], 0
+    node = history.operation._inbound_nodes[history.node_index]
+    return history.operation, list(node.input_tensors), int(history.tensor_index)
