@@ -26,7 +26,7 @@ def opened(case: Case) -> Any:
 def test_file_answers_as_recorded_and_saves_as_keras3(case: Case, tmp_path: Path) -> None:
     model = opened(case)
     inputs, recorded = answers(case.name)
-    found = flat(model(inputs, training=False))
+    found = flat(model.predict_on_batch(inputs))
     assert len(found) == len(recorded)
     for value, expected in zip(found, recorded, strict=True):
         np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-5)
@@ -36,8 +36,11 @@ def test_file_answers_as_recorded_and_saves_as_keras3(case: Case, tmp_path: Path
     if case.trainable is not None:
         assert len(model.trainable_weights) == case.trainable
     model.save(tmp_path / "again.keras")
-    again = keras.saving.load_model(tmp_path / "again.keras", custom_objects=case.custom_objects)
-    for value, same in zip(found, flat(again(inputs, training=False)), strict=True):
+    # Keras draws random weights before it loads, which takes JAX a compilation for each shape.
+    by_keras = keras.backend.backend() != "jax" or case.file in ("sequential.h5", "nested.keras", "tf_calls.h5", "custom.h5")
+    load = keras.saving.load_model if by_keras else read_keras_file
+    again = load(tmp_path / "again.keras", custom_objects=case.custom_objects)
+    for value, same in zip(found, flat(again.predict_on_batch(inputs)), strict=True):
         np.testing.assert_array_equal(value, same)
 
 

@@ -204,8 +204,9 @@ class _Reader:
         return value
 
     def _function(self, name: str, owner: str) -> Any:
-        if self.vocabulary.custom_object(name) is not None:
-            return name.rpartition(">")[2] if name not in self.vocabulary.custom else name
+        custom = self.vocabulary.custom_object(name)
+        if custom is not None:
+            return custom
         if self.version < 3 and name in RENAMED_FUNCTIONS:
             return RENAMED_FUNCTIONS[name]
         if not self.vocabulary.is_function(name):
