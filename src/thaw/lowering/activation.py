@@ -18,7 +18,7 @@ SELU_ALPHA = 1.6732632423543772848170429916717 * SELU_SCALE
 @lowering("Relu")
 def relu(features: Value) -> Value:
     """The positive part."""
-    return ops.relu(features)
+    return kernels.relu(features)
 
 
 @lowering("Relu6")

@@ -383,7 +383,7 @@ def dilation2d(x: Value, kernel: Value, *, strides: Sequence[int], rates: Sequen
 
 
 ACTIVATIONS = {
-    "Relu": ops.relu,
+    "Relu": kernels.relu,
     "Relu6": kernels.relu6,
     "Elu": ops.elu,
     "Tanh": ops.tanh,
@@ -413,7 +413,7 @@ def fused_tail(op: str, y: Value, arguments: Sequence[Value], names: Sequence[st
     return y
 
 
-@lowering("_FusedConv2D", ignored=("use_cudnn_on_gpu", "num_args", "num_host_args", "TArgs", "user_tensors"))
+@lowering("_FusedConv2D", ignored=("use_cudnn_on_gpu", "num_args", "num_host_args", "TArgs"))
 def fused_conv2d(
     *values: Value,
     strides: Sequence[int],

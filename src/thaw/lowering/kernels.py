@@ -10,6 +10,7 @@ of one slow core, stands in its docstring. Everything is channels last.
 import os
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import product
 from typing import Any
 
 import keras

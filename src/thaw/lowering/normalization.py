@@ -32,10 +32,8 @@ def batch_norm(
     if training:
         y, mean, variance = kernels.batch_norm_training(last, scale, offset, epsilon=epsilon)
     else:
+        y = kernels.batch_norm_inference(last, scale, offset, mean, variance, epsilon=epsilon)
         mean, variance = ops.stop_gradient(ops.convert_to_tensor(mean)), ops.stop_gradient(ops.convert_to_tensor(variance))
-        factor = ops.rsqrt(variance + epsilon) * scale
-        wide = dtype_of(factor) if dtype_of(x) in {"float16", "bfloat16"} else dtype_of(x)
-        y = ops.cast((ops.cast(last, wide) - mean) * factor + offset, dtype_of(x))
     return from_last(y, data_format), mean, variance
 
 

@@ -1,0 +1,169 @@
+"""Own kernels against their plain twins in keras.ops: the same values and gradients, whichever backend runs.
+
+`THAW_KERNELS=off` chooses the twins, so every test runs one function twice.
+"""
+
+import keras
+import numpy as np
+import pytest
+
+from gradients import vjp
+from thaw.lowering import kernels
+
+BACKEND = keras.backend.backend()
+R = np.random.default_rng(21)
+
+
+def f(*shape, dtype="float32"):
+    return R.standard_normal(shape).astype(dtype)
+
+
+def compiled(function):
+    """`function` as one program: JAX would compile each of its ops alone otherwise, which takes longer."""
+    if BACKEND != "jax":
+        return function
+    import jax
+
+    return jax.jit(lambda *values: function(*values))
+
+
+def twice(monkeypatch, function, inputs, rtol=1e-5):
+    """Asserts that `function` answers alike with and without own kernels, gradients included."""
+
+    def outputs(*values):
+        found = compiled(function)(*values)
+        return list(found) if isinstance(found, (tuple, list)) else [found]
+
+    monkeypatch.setenv("THAW_KERNELS", "off")
+    shapes = [keras.ops.convert_to_numpy(o).shape for o in outputs(*map(keras.ops.convert_to_tensor, inputs))]
+    cotangents = [f(*s) for s in shapes]
+    plain = vjp(outputs, inputs, cotangents)
+    monkeypatch.setenv("THAW_KERNELS", "on")
+    own = vjp(outputs, inputs, cotangents)
+    for expected, found in zip([*plain[0], *plain[1]], [*own[0], *own[1]], strict=True):
+        expected, found = (np.zeros(()) if v is None else np.asarray(v, "float64") for v in (expected, found))
+        scale = np.abs(expected).max(initial=1e-30)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=rtol * scale)
+
+
+WINDOWS = {
+    "same": ((8, 7), (3, 3), (1, 1), "SAME", (1, 1)),
+    "same-stride2-even": ((8, 6), (3, 3), (2, 2), "SAME", (1, 1)),
+    "same-stride2-odd": ((7, 9), (3, 3), (2, 2), "SAME", (1, 1)),
+    "valid-stride2-leftover": ((8, 8), (3, 3), (2, 2), "VALID", (1, 1)),
+    "stride-beyond-window": ((10, 9), (2, 2), (3, 3), "VALID", (1, 1)),
+    "explicit": ((7, 6), (3, 3), (2, 2), ((1, 2), (0, 3)), (1, 1)),
+    "explicit-beyond-window": ((5, 5), (2, 2), (1, 1), ((3, 0), (0, 4)), (1, 1)),
+    "window5-stride2": ((9, 8), (5, 5), (2, 2), "SAME", (1, 1)),
+    "dilated": ((9, 8), (3, 3), (1, 1), "SAME", (2, 2)),
+    "oblong-window": ((6, 7), (1, 4), (1, 1), "SAME", (1, 1)),
+    "1x1": ((5, 6), (1, 1), (1, 1), "SAME", (1, 1)),
+    "1x1-stride2": ((5, 6), (1, 1), (2, 2), "SAME", (1, 1)),
+}
+# On JAX only windows of one element have a kernel of their own.
+CONVOLUTIONS = {name: row for name, row in WINDOWS.items() if BACKEND != "jax" or name.startswith("1x1")}
+WINDOW = ("size", "window", "strides", "padding", "dilations")
+each_window = pytest.mark.parametrize(WINDOW, WINDOWS.values(), ids=WINDOWS)
+
+
+@pytest.mark.parametrize(WINDOW, CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+def test_convolution(monkeypatch, size, window, strides, padding, dilations):
+    def function(x, k):
+        return kernels.convolution(x, k, strides=strides, padding=padding, dilations=dilations)
+
+    twice(monkeypatch, function, [f(2, *size, 4), f(*window, 4, 3)])
+
+
+@each_window
+def test_depthwise(monkeypatch, size, window, strides, padding, dilations):
+    def function(x, k):
+        return kernels.depthwise(x, k, strides=strides, padding=padding, dilations=dilations)
+
+    twice(monkeypatch, function, [f(2, *size, 5), f(*window, 5, 1)])
+
+
+@pytest.mark.parametrize(("channels", "multiplier"), [(49, 1), (3, 2)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_depthwise_of_many_channels_and_multiplied(monkeypatch, channels, multiplier, stride):
+    def function(x, k):
+        return kernels.depthwise(x, k, strides=(stride, stride), padding="SAME", dilations=(1, 1))
+
+    twice(monkeypatch, function, [f(2, 6, 7, channels), f(3, 3, channels, multiplier)])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_depthwise_of_narrow_floats(monkeypatch, dtype):
+    import ml_dtypes
+
+    narrow = np.dtype(getattr(ml_dtypes, dtype, dtype))
+
+    def function(x, k):
+        return kernels.depthwise(x, k, strides=(2, 2), padding="SAME", dilations=(1, 1))
+
+    twice(monkeypatch, function, [f(1, 6, 6, 3).astype(narrow), f(3, 3, 3, 1).astype(narrow)], 0.03)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize(("window", "strides"), [((3, 3), (2, 2)), ((2, 2), (2, 2)), ((5, 5), (1, 1)), ((2, 3), (3, 1))])
+@pytest.mark.parametrize("ties", [False, True])
+def test_max_pool(monkeypatch, padding, window, strides, ties):
+    x = R.integers(0, 3, (2, 7, 8, 3)).astype("float32") if ties else f(2, 7, 8, 3)
+    twice(monkeypatch, lambda x: kernels.max_pool(x, window=window, strides=strides, padding=padding), [x])
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 5, 6), (16, 6), (2, 3, 2, 2, 4)])
+def test_batch_norm_training(monkeypatch, shape):
+    inputs = [3 + 2 * f(*shape), f(shape[-1]), f(shape[-1])]
+    twice(monkeypatch, lambda x, s, o: kernels.batch_norm_training(x, s, o, epsilon=1e-3)[:1], inputs, 2e-5)
+
+
+def test_batch_norm_statistics_are_of_the_batch_and_carry_no_gradient(monkeypatch):
+    inputs = [3 + 2 * f(4, 3, 5, 6), f(6), f(6)]
+    _, (dx, ds, do) = (
+        vjp(lambda x, s, o: kernels.batch_norm_training(x, s, o, epsilon=1e-3)[1:], inputs, [f(6), f(6)])
+        if (BACKEND != "torch")
+        else (None, (None, None, None))
+    )
+    assert all(g is None or not g.any() for g in (dx, ds, do))
+    _, mean, variance = kernels.batch_norm_training(*map(keras.ops.convert_to_tensor, inputs), epsilon=1e-3)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(mean), inputs[0].mean((0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(variance), inputs[0].var((0, 1, 2)), rtol=1e-4)
+
+
+def test_batch_norm_inference(monkeypatch):
+    inputs = [f(4, 3, 5, 6), f(6), f(6), f(6), np.abs(f(6)) + 0.1]
+    twice(monkeypatch, lambda *v: kernels.batch_norm_inference(*v, epsilon=1e-3), inputs)
+
+
+KINKS = np.array([-2, 0, 1, 6, 7, 5.9, -0.0], "float32")
+
+
+@pytest.mark.parametrize("name", ["relu", "relu6"])
+def test_clips(monkeypatch, name):
+    twice(monkeypatch, getattr(kernels, name), [KINKS])
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow traces with lengths that it does not know")
+def test_lengths_unknown_while_tracing():
+    import tensorflow as tf
+
+    x, k, d = f(2, 7, 6, 3), f(3, 3, 3, 4), f(3, 3, 3, 1)
+    how = {"strides": (2, 2), "padding": "SAME", "dilations": (1, 1)}
+
+    def function(x):
+        pooled = kernels.max_pool(x, window=(2, 2), strides=(2, 2), padding="SAME")
+        normal = kernels.batch_norm_training(x, tf.ones(3), tf.zeros(3), epsilon=1e-3)
+        mean = kernels.average_pool(x, window=(3, 3), strides=(2, 2), padding="SAME")
+        return kernels.convolution(x, k, **how), kernels.depthwise(x, d, **how), pooled, mean, *normal
+
+    traced = tf.function(function, input_signature=[tf.TensorSpec([None, None, None, 3])])
+    for found, expected in zip(traced(x), function(tf.constant(x)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_switch(monkeypatch):
+    monkeypatch.setenv("THAW_KERNELS", "off")
+    assert not kernels.chosen(BACKEND, "jax-cpu")
+    monkeypatch.delenv("THAW_KERNELS")
+    assert kernels.chosen(BACKEND)
+    assert not kernels.chosen(*({"jax", "torch", "tensorflow"} - {BACKEND}))
