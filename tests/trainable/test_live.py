@@ -9,7 +9,7 @@ import pytest
 from thaw.trainable import hooks
 from thaw.trainable.flags import freeze, only_training, unfreeze
 from thaw.trainable.watch import is_watched, obey_automatically, recompile, unwatch, watch
-from trainable.toys import BACKEND, At, X, Y, fit, moved, names, same, slots_of, steps, tower, values
+from trainable.toys import BACKEND, THOROUGH, At, X, Y, fit, moved, names, same, slots_of, steps, tower, values
 
 o = keras.optimizers
 
@@ -173,7 +173,8 @@ def test_T8_the_base_kernel_under_lora_never_trains() -> None:
     layer = model.layers[1]
     layer.enable_lora(2)
     adapted = {"d1/lora_kernel_a", "d1/lora_kernel_b", "d1/bias"}
-    for thaw_all in (lambda: None, lambda: unfreeze(model), lambda: setattr(model, "trainable", True)):
+    ways = (lambda: None, lambda: unfreeze(model), lambda: setattr(model, "trainable", True))
+    for thaw_all in ways if THOROUGH else ways[2:]:
         thaw_all()
         changed = moved(model, lambda: fit(model))
         assert changed == names("d0", "d2") | adapted - ({"d1/lora_kernel_a"} - changed), changed
@@ -186,15 +187,11 @@ def test_T8_the_base_kernel_under_lora_never_trains() -> None:
 def test_T11_every_selected_variable_moves_and_every_other_is_bit_identical() -> None:
     model = watch(tower(layers=4))
     fit(model)
-    for chosen in (["d0"], ["d1", "d3"], [re_bias()], [2]):
+    for chosen in (["d0"], ["d1", "d3"], ["*/bias"], [2]) if THOROUGH else (["d1", "*/bias"],):
         freeze(model)
         picked = unfreeze(model, *chosen)
         paths = {v.path.partition("/")[2] for v in picked}
         assert moved(model, lambda: fit(model)) == paths, chosen
-
-
-def re_bias() -> str:
-    return "*/bias"
 
 
 def test_T11_equal_values_are_not_taken_for_the_same_variable() -> None:

@@ -1,5 +1,6 @@
 """Small models, data, and ways to look at what moved. Variables are told apart by identity, never by value."""
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 
@@ -7,6 +8,8 @@ import keras
 import numpy as np
 
 BACKEND = keras.config.backend()
+# A trace costs half a second on JAX and TensorFlow: there, one case of each kind unless asked for all.
+THOROUGH = BACKEND == "torch" or bool(os.environ.get("THAW_TEST_ALL"))
 X = np.random.RandomState(0).randn(16, 4).astype("float32")
 Y = np.tanh(X[:, ::-1] * 2 + 0.3).astype("float32")
 
