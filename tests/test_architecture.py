@@ -21,7 +21,7 @@ LAYERS = [
     {"errors", "registry"},
     {"graph"},
     {"handles", "formats", "lowering", "trainable"},
-    {"load", "inner", "inspection", "layer", "gradient_paths", "explanation"},
+    {"load", "inner", "inspection", "layer", "gradient_paths", "explanation", "mending"},
     {"finetune", "export", "report"},
     {"cli"},
     {"__init__", "__main__"},

@@ -5,6 +5,7 @@ from thaw.explanation import explain
 from thaw.inspection import inspect
 from thaw.layer import KerasLayer
 from thaw.load import load, resolve
+from thaw.mending import relax
 from thaw.trainable.flags import freeze, only_training, trainable, unfreeze
 from thaw.trainable.select import all_of, any_of, not_, select
 from thaw.trainable.watch import multiply_rates, recompile, unwatch, watch
@@ -24,6 +25,7 @@ __all__ = [
     "not_",
     "only_training",
     "recompile",
+    "relax",
     "resolve",
     "select",
     "trainable",

@@ -20,6 +20,7 @@ A message is one sentence of what happened (with the values), one of what was ex
     │   ├── UnsafePathError            a file name that leaves the artifact's folder
     │   ├── UnsupportedModuleError     a format version, feature or collection that is not known
     │   ├── NoSignatureError           a module that offers nothing to call
+    │   ├── WeightsNotPlacedError      weights to be written that the artifact has no place for
     │   ├── NoModelConfigError         a Keras file of weights alone
     │   ├── ConfigNotNativeError       a Keras config that Keras 3's own layers cannot rebuild
     │   └── WeightsMismatchError       the weights in a Keras file do not fit its layers
@@ -46,7 +47,9 @@ A message is one sentence of what happened (with the values), one of what was ex
     ├── TrainabilityError              the optimizer or model cannot obey a change of flags
     │   ├── OptimizerRefusedError
     │   ├── KerasDriftError
-    │   └── ChoiceMismatchError
+    │   ├── ChoiceMismatchError
+    │   ├── RelaxationError            an op cannot be given a gradient
+    │   └── ScheduleError              the phases of a training schedule do not fit together
     ├── HubArgumentError               the arguments of KerasLayer contradict the artifact
     ├── WeightsMissingError            a layer was made from a config and its weights never loaded
     └── DataError                      the data for fine-tuning cannot be used
@@ -413,6 +416,25 @@ class ChoiceMismatchError(TrainabilityError):
         )
 
 
+class RelaxationError(TrainabilityError, ValueError):
+    """An op cannot be given a gradient: it is not there, cannot be relaxed, or its result never becomes a float again."""
+
+    def __init__(self, op: str, how: str, there: Iterable[str], met: Iterable[str]) -> None:
+        found = list(met)
+        what = f"It means {listed(found, 4)}, which cannot be" if found else "No op of that type or name is there to be"
+        super().__init__(
+            f"{op!r} cannot be relaxed by {how!r}. {what} relaxed, or whose result never becomes a float again. Expected one of "
+            f"{listed(there)}, and 'straight_through' or 'soft'. `thaw.explain` names the op in the way of each weight."
+        )
+
+
+class ScheduleError(TrainabilityError, ValueError):
+    """The phases of a schedule do not fit together, or not the training that they are meant for."""
+
+    def __init__(self, problem: str, expected: str, action: str) -> None:
+        super().__init__(f"{problem}. Expected {expected}. {action}.")
+
+
 class NoModelConfigError(FormatError):
     """A Keras file holds weights but no description of the layers."""
 
@@ -534,6 +556,19 @@ class NoSignatureError(FormatError):
             f"{str(origin)!r} has nothing that could be called under the tags {sorted(tags)}: no signature, no function. "
             "Expected at least one. Export it again with a signature (for a SavedModel, "
             "`tf.saved_model.save(model, folder, signatures=...)`)."
+        )
+
+
+class WeightsNotPlacedError(FormatError):
+    """Weights are to be written into an artifact that has no such variables."""
+
+    def __init__(self, kind: str, strangers: Sequence[str], wrong: Sequence[str], names: Iterable[str]) -> None:
+        parts = [f"it has none called {listed(strangers)}"] if strangers else []
+        parts += [f"of other shapes: {'; '.join(wrong[:8])}"] if wrong else []
+        close = nearest(strangers[0], names) if strangers else list(names)
+        super().__init__(
+            f"The weights do not go into this {kind}: {' and '.join(parts)}. Expected its own variables, by name and shape: "
+            f"{listed(close)}. Take the names from `layer.source_variables`."
         )
 
 

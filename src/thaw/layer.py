@@ -22,6 +22,8 @@ from thaw.graph.lift_constants import lift_constants as lift
 from thaw.graph.lift_constants import spelt_statistics
 from thaw.graph.moving_statistics import HANDLES, freeze_updates, statistic_keys
 from thaw.graph.program import Program, Variant, leaves, ready, rebuild, tensors
+from thaw.graph.relax import relax
+from thaw.graph.training_policies import drop_out, normalize_by_batch
 from thaw.inner import InnerLayer, TrainableTree, Weight, _Holder, add_source, scopes
 from thaw.lowering import table as table
 from thaw.lowering.run import Context, Resources, order
@@ -44,6 +46,7 @@ class _Runtime:
         self.losses_library: Mapping[str, Graph] = {}
         self.pending = False  # made without weights, which must be loaded before a call
         self.warned = False
+        self.rewritten: dict[tuple[object, ...], Graph] = {}  # by what was worked into which graph
 
 
 @keras.saving.register_keras_serializable(package="thaw")
@@ -61,13 +64,17 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         output_key: name of the output that is returned.
         output_shape: shape of the output without the batch axis, a tuple or a nest of them, where the artifact does not say.
         batch_norm: "auto": a moving statistic moves in a training step if its inner layer trains, and stays (and is what is
-            normalized by) if not. "frozen": it never moves. "training": it moves in every training step.
+            normalized by) if not. "frozen": it never moves. "training": it moves in every training step, also where the artifact
+            has no training variant.
         max_iterations: bound on the rounds of a loop whose trip count follows neither from shapes nor from constants; needed to
             differentiate such a loop under JAX.
         outputs: tensors from the middle of the graph to return instead: a node's name, the end of it, or a glob that matches one
             (`thaw inspect --tensors` lists them); several as a list. Weights that are not needed then are not loaded.
         lift_constants: whether weights that were baked into the graph as constants (frozen graphs; some SavedModels) become
             variables that train. Without it the large ones of a frozen graph are variables that train only if thawed by name.
+        batch_norm_momentum: what a moving statistic keeps of itself a step, where the artifact has no training variant to say so.
+        dropout: rate of the dropout in training steps, where the artifact has no training variant: at the places where its
+            exporter left an identity of it, else on the outputs.
         **kwargs: of `keras.layers.Layer`: `name`, `dtype` (a policy; the dtype of strings, as hub users pass, is understood).
 
     Raises:
@@ -100,6 +107,8 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         max_iterations: int | None = None,
         outputs: str | list[str] | None = None,
         lift_constants: bool = False,
+        batch_norm_momentum: float = 0.99,
+        dropout: float = 0.0,
         load_options: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -107,6 +116,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             raise HubArgumentError(f"`batch_norm` is {batch_norm!r}", f"one of {listed(BATCH_NORM)}", "Pass one of these")
         trained = kwargs.pop("_trained", None)
         embedded = kwargs.pop("_artifact", None)
+        relaxed = [(what, how) for what, how in kwargs.pop("_relaxed", ())]
         kwargs.pop("input_shape", None)
         kwargs.pop("batch_input_shape", None)
         dtype = kwargs.pop("dtype", None)
@@ -122,6 +132,9 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         self.max_iterations = max_iterations
         self.outputs_wanted = outputs
         self.lift_constants = lift_constants
+        self.batch_norm_momentum = batch_norm_momentum
+        self.dropout = dropout
+        self.relaxed: list[tuple[str, str]] = relaxed
         self._train_statistics = False
         self._holder = _Holder()
         self._convert_input_args = False  # strings are not for the backend; `call` converts what is
@@ -326,12 +339,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             self._check_restored()
         training = bool(training) and self.trainable
         variant, flat = runtime.program.select(self._bind(inputs), training)
-        graph = variant.inference
-        if training and runtime.program.has_training_variant:
-            frozen = self._frozen_keys(variant)
-            if frozen not in variant._frozen:
-                variant._frozen[frozen] = freeze_updates(variant.training, variant.updates, frozen)
-            graph = variant._frozen[frozen]
+        graph = self._graph(variant, training)
         context = Context(
             runtime.resources,
             training=training,
@@ -344,6 +352,30 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         values = runtime.resources.plan(graph, self.compute_dtype).run(context, feeds)
         outputs = rebuild(variant.trace.outputs, iter([_as_output(v) for v in values]), _compose)
         return self._pick(outputs)
+
+    def _graph(self, variant: Variant, training: bool) -> Graph:
+        """What runs: the publisher's graph, with the user's policies and relaxations worked into it; each made once."""
+        graph, runtime = variant.inference, self._runtime
+        if training and runtime.program.has_training_variant:
+            frozen = self._frozen_keys(variant)
+            if frozen not in variant._frozen:
+                variant._frozen[frozen] = freeze_updates(variant.training, variant.updates, frozen)
+            graph = variant._frozen[frozen]
+        by_batch = training and self.batch_norm == "training" and not runtime.program.has_training_variant
+        rate = self.dropout if training and not runtime.program.has_training_variant else 0.0
+        if not (by_batch or rate or self.relaxed):
+            return graph
+        wanted = (id(graph), by_batch, self.batch_norm_momentum, rate, tuple(self.relaxed))
+        if wanted not in runtime.rewritten:
+            made = normalize_by_batch(graph, self.batch_norm_momentum) if by_batch else graph
+            if rate:
+                specs = list(leaves(variant.trace.outputs))
+                floats = [i for i, s in enumerate(specs) if isinstance(s, TensorSpec) and s.dtype.startswith("float")]
+                made = drop_out(made, rate, tuple(floats))
+            if self.relaxed:
+                made, _ = relax(made, runtime.resources.library, self.relaxed)
+            runtime.rewritten[wanted] = made
+        return runtime.rewritten[wanted]
 
     def _bind(self, inputs: Any) -> dict[str, Any]:
         """The inputs by parameter (callables) or input name (signatures), with `arguments` beside them."""
@@ -486,6 +518,9 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             "max_iterations": self.max_iterations,
             "outputs": self.outputs_wanted,
             "lift_constants": self.lift_constants,
+            "batch_norm_momentum": self.batch_norm_momentum,
+            "dropout": self.dropout,
+            "relaxed": [list(rule) for rule in self.relaxed],
             "trained": trained,
             "artifact": _packed(self._runtime.artifact),
         }
@@ -496,8 +531,9 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         config = dict(config)
         packed = config.pop("artifact", None)
         trained = config.pop("trained", None)
+        relaxed = config.pop("relaxed", ())
         config["output_shape"] = _tuples(config.get("output_shape"))
-        return cls(_artifact=packed, _trained=trained, **config)
+        return cls(_artifact=packed, _trained=trained, _relaxed=relaxed, **config)
 
     def load_own_variables(self, store: Any) -> None:
         """Restores the weights that lie at the root."""

@@ -106,6 +106,7 @@ def recompile(model: keras.Model) -> keras.Model:
     """
     if is_watched(model):
         _watches[model].settle()
+        _watches[model].rebuild()
         return model
     hooks.check_keras()
     once = Watch(model)
