@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from provoke import Row
 from thaw.errors import (
     CorruptFileError,
@@ -10,8 +12,9 @@ from thaw.errors import (
     UnknownFormatError,
     UnsafePathError,
     UnsupportedModuleError,
+    WeightsNotPlacedError,
 )
-from thaw.formats import DirectoryFiles, read
+from thaw.formats import DirectoryFiles, read, rewritten
 from thaw.formats.protos import new
 
 
@@ -43,6 +46,14 @@ def no_signature(folder: Path) -> None:
     metagraph = new("MetaGraphDef", meta_info_def=new("MetaInfoDef", tags=["serve"]))
     (folder / "saved_model.pb").write_bytes(new("SavedModel", meta_graphs=[metagraph]).SerializeToString())
     read(folder)
+
+
+def other_weights(folder: Path) -> None:
+    node = new("NodeDef", name="weights", op="Const")
+    node.attr["value"].tensor.dtype = 1
+    graph = new("GraphDef", node=[node, new("NodeDef", name="y", op="Relu", input=["weights"])])
+    (folder / "graph.pb").write_bytes(graph.SerializeToString())
+    rewritten(read(folder), {"wights": np.zeros(3)})
 
 
 ROWS = [
@@ -88,5 +99,12 @@ ROWS = [
         what="has nothing that could be called under the tags ['serve']: no signature, no function",
         expected="Expected at least one",
         do="Export it again with a signature",
+    ),
+    Row(
+        WeightsNotPlacedError,
+        other_weights,
+        what="The weights do not go into this frozen_graph: it has none called 'wights'",
+        expected="Expected its own variables, by name and shape: 'weights'",
+        do="Take the names from `layer.source_variables`",
     ),
 ]

@@ -6,6 +6,7 @@ Source: tensorflow/core/util/tensor_bundle/tensor_bundle.cc, tensorflow/core/uti
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -174,6 +175,33 @@ class Bundle:
             strings[i] = bytes(data[at : at + length])
             at += length
         return strings
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where a variable lies in a checkpoint: the key, and the part of that tensor where it is not the whole."""
+
+    key: str
+    start: tuple[int, ...] = ()
+    length: tuple[int, ...] = ()
+
+    @property
+    def place(self) -> tuple[slice, ...]:
+        """The indices of the part in the whole tensor."""
+        return tuple(slice(s, s + n) for s, n in zip(self.start, self.length, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What `VariableSource.read` is for a variable in a bundle: called, it reads; kept, it says where to write."""
+
+    bundle: Bundle
+    stored: Stored
+
+    def __call__(self) -> np.ndarray:
+        """The variable's value; raises as `Bundle.read`."""
+        stored = self.stored
+        return self.bundle.read_slice(stored.key, stored.start, stored.length) if stored.length else self.bundle.read(stored.key)
 
 
 def _length_bytes(length: int) -> bytes:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from thaw.errors import CorruptFileError, MissingFileError
+from thaw.formats.bundle import Reading, Stored
 from thaw.formats.checkpoint import Checkpoint
 from thaw.formats.dtypes import name_of
 from thaw.formats.files import Files, checked
@@ -191,7 +192,7 @@ class ObjectGraph:
             problem = f"the variable {name!r} is {here}, but {dtype}{list(declared or ())} in the graph"
             raise CorruptFileError(checkpoint.bundle.origin, problem)
         trainable = saved.trainable if self.trainable is None else number in self.trainable
-        self.variables[name] = VariableSource(name, name, dtype, shape, trainable, lambda: checkpoint.bundle.read(stored))
+        self.variables[name] = VariableSource(name, name, dtype, shape, trainable, Reading(checkpoint.bundle, Stored(stored)))
         self.variable_keys[number] = name
         return name
 

@@ -5,12 +5,11 @@ variable are told by their offset in the whole, never by their name. Imports art
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from thaw.errors import CorruptFileError
-from thaw.formats.bundle import Bundle
+from thaw.formats.bundle import Bundle, Reading, Stored
 from thaw.formats.graph_def import tensor_of
 from thaw.formats.protos import Message, parse
 from thaw.graph.artifact import VariableSource
@@ -20,15 +19,6 @@ HANDLES = frozenset({"VarHandleOp"})
 REFERENCES = frozenset({"VariableV2", "Variable"})
 VARIABLE_OPS = HANDLES | REFERENCES
 _ASSIGNS = frozenset({"Assign", "AssignVariableOp"})
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """Where a variable lies in the checkpoint: the key, and the part where it is not the whole."""
-
-    key: str
-    start: tuple[int, ...] = ()
-    length: tuple[int, ...] = ()
 
 
 def parsed_slice(text: str, origin: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -166,10 +156,7 @@ class Variables:
                 bundle.origin, f"the variable {node.name!r} is {bundle.dtype(stored.key)} here, but {dtype} in the graph"
             )
 
-        def read() -> np.ndarray:
-            return bundle.read_slice(stored.key, stored.start, stored.length) if stored.length else bundle.read(stored.key)
-
-        self.sources[key] = VariableSource(node.name, key, dtype, shape, trainable, read)
+        self.sources[key] = VariableSource(node.name, key, dtype, shape, trainable, Reading(bundle, stored))
 
 
 def _inside(part: Stored, whole: tuple[int, ...]) -> bool:
