@@ -147,6 +147,9 @@ LATE = {
     "adamw": lambda: o.AdamW(0.001),
     "nadam": lambda: o.Nadam(0.001),
     "adamax": lambda: o.Adamax(0.001),
+    "lamb": lambda: o.Lamb(0.001),
+    "muon": lambda: o.Muon(0.001),
+    "schedule-free-adamw": lambda: o.ScheduleFreeAdamW(0.001),
 }
 
 
