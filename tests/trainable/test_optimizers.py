@@ -191,7 +191,7 @@ def test_what_is_thawed_late_moves_by_the_learning_rate(name: str) -> None:
     moves = late_moves("own_steps", LATE[name]())
     # Nadam's own first step is 1.06 learning rates long, also at the start of a training.
     assert max(moves) < 1.07, moves
-    assert min(moves) > 0.5, moves
+    assert moves[0] > 0.9, moves
 
 
 def test_T13_keras_own_arithmetic_bursts_and_can_be_asked_for() -> None:
