@@ -55,7 +55,7 @@ SIZE_MATH = frozenset({
 })  # fmt: skip
 """Ops by which graphs compute sizes from sizes. What else stands in the way (Shape, a loop) gives known sizes or none."""
 
-LOOPS = frozenset({"While", "StatelessWhile"})
+CONTROL_FLOW = frozenset({"If", "StatelessIf", "Case", "StatelessCase", "While", "StatelessWhile"})
 
 SEGMENT_OPS = {f"SparseSegment{kind}": f"SparseSegment{kind}WithNumSegments" for kind in ("Sum", "Mean", "SqrtN")}
 """Ops that find out from their segments how many there are, and their namesakes that are told."""
@@ -71,9 +71,9 @@ def split_host(
 ) -> HostSplit:
     """`graph`, calls inlined, in two parts.
 
-    To the host goes what handles strings or tables, and all that leads to it; then what decides shapes on the device and
-    follows from the host part. A host op that depends on variables (words for the most likely ids) stays on the device,
-    where it runs eagerly only.
+    To the host goes what handles strings or tables, and all that leads to it; then what decides shapes on the device, and
+    branches and loops, as far as they follow from the host part and not from variables. A host op that depends on variables
+    (words for the most likely ids) stays on the device, where it runs eagerly only.
 
     Args:
         graph: the whole, without unconditional calls (see inline_functions).
@@ -170,11 +170,16 @@ class _Split:
                     self._count_segments(name)
         for name in self.order:
             if name not in self.host:
-                for position in self.needs[name].known:
-                    self._fix(self.nodes[name].inputs[position : position + 1], movable)
-                if self.nodes[name].op in LOOPS:  # the number of turns may be among what goes in
-                    math = [t for t in self._inputs(name) if self.nodes[t.node].op in SIZE_MATH]
-                    self._fix([t for t in math if movable[t.node]], movable)
+                node = self.nodes[name]
+                deciding = [node.inputs[p] for p in self.needs[name].known if p < len(node.inputs)]
+                if node.op in CONTROL_FLOW:  # what a branch gives may have other sizes than what its twin gives
+                    deciding = list(node.inputs)
+                if movable[name] and any(t.node in movable and self._follows_from_host(t.node) for t in deciding):
+                    self._pull([name])
+                    continue
+                if node.op in CONTROL_FLOW:  # the number of turns may be among what goes in
+                    deciding = [t for t in self._inputs(name) if self.nodes[t.node].op in SIZE_MATH and movable[t.node]]
+                self._fix(deciding, movable)
 
     def _pull(self, names: Iterable[str]) -> None:
         """To the host, with all that leads there."""

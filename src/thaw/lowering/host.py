@@ -32,6 +32,9 @@ MAX_SIZES = 16
 PORTABLE = frozenset(f"thaw.lowering.{family}" for family in ("lookup", "control_flow", "tensor_array", "tensor_list", "array"))
 """Families whose ops have a state or an effect, but not one that binds them to the device."""
 
+SIZED_BY_VALUES = {"Where": 0, "DynamicPartition": 1, "RaggedTensorToTensor": 3, "RaggedGather": 0, "RaggedTensorToVariant": 0}
+"""Ops whose outputs have as many elements as their inputs' values say, and the first of those inputs."""
+
 FILLERS = (b"a", b"1", b"")
 """Words that a graph may accept as text; the first one that it does is taken."""
 
@@ -48,6 +51,8 @@ def needs(node: Node, library: Mapping[str, Graph]) -> OpNeeds:
         host = host or any(n.host for n in inner) or any(map(touches_strings, body.nodes.values()))
         device = device or any(n.device for n in inner)
     known = tuple(i for i, name in enumerate(lowering.inputs) if name in lowering.static)
+    if node.op in SIZED_BY_VALUES:
+        known = tuple(range(SIZED_BY_VALUES[node.op], len(node.inputs)))
     return OpNeeds(host=host, device=device and not lowering.host, known=known)
 
 
