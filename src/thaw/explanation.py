@@ -5,6 +5,7 @@ ops on the way, constants and tables in the graph, whether there is a training v
 """
 
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from thaw.graph.ir import Graph, TensorSpec
 from thaw.graph.lift_constants import PREFIX, WEIGHTS, folded_batch_norms, lift_constants
 from thaw.graph.moving_statistics import FUSED
 from thaw.graph.program import leaves
+from thaw.graph.relax import RELAXABLE, relax
 from thaw.inner import Weight
 from thaw.layer import KerasLayer
 from thaw.trainable.account import PATH, Cause, Report, Row
@@ -25,11 +27,6 @@ from thaw.trainable.select import survey
 
 TABLES = ("HashTable", "MutableHashTable", "MutableDenseHashTable", "AnonymousHashTable", "AnonymousMutableHashTable")
 QUANTIZED = ("Dequantize", "Quantized", "QuantizeV2")
-
-RELAXABLE = frozenset({
-    "ArgMax", "Round", "Rint", "Sign", "Floor", "Ceil", "Cast", "StopGradient", "Greater", "GreaterEqual", "Less", "LessEqual",
-})  # fmt: skip
-"""Ops that `thaw.relax` gives a gradient."""
 
 
 def explain(
@@ -59,7 +56,9 @@ def explain(
     """
     name = "model"
     if isinstance(model, str | os.PathLike):
-        model, name = KerasLayer(model, trainable=True), "layer"
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".* was set to train, but its publisher left nothing to train")
+            model, name = KerasLayer(model, trainable=True), "layer"  # the report says so itself
     elif isinstance(model, KerasLayer):
         name = "layer"
     chosen = [outputs] if isinstance(outputs, str | int) else outputs
@@ -81,6 +80,8 @@ def _known(layer: KerasLayer, path: str, outputs: Sequence[str | int] | None, ro
     runtime = layer._runtime
     expression = name + "".join(f".get_layer({part!r})" for part in path.split("/") if part)
     graph, library = _training_graph(layer), runtime.resources.library
+    if layer.relaxed:
+        graph, _ = relax(graph, library, layer.relaxed)
     ways = gradient_ways(graph, library, _seeds(layer, graph, outputs if layer is root else None))
     trained = layer.program.has_training_variant or layer.batch_norm == "training"
     causes: dict[int, Cause] = {}
