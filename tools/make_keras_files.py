@@ -147,6 +147,17 @@ def keras2(folder):
     model = keras.Model(image, layers.GlobalAveragePooling1D(name="mean")(x))
     record(folder, "convolutions", settle(model), [floats(2, 8, 8, 3)], both)
 
+    frame = keras.Sequential(name="frame")
+    frame.add(layers.Conv2D(3, 3, activation="relu", input_shape=(6, 6, 2), name="see"))
+    frame.add(layers.BatchNormalization(name="calm"))
+    frame.add(layers.GlobalMaxPooling2D(name="most"))
+    model = keras.Sequential(name="video")
+    model.add(layers.TimeDistributed(frame, batch_input_shape=(2, 4, 6, 6, 2), name="frames"))
+    model.add(layers.Masking(0.0, name="mask"))
+    model.add(layers.LSTM(3, stateful=True, unroll=True, dropout=0.1, name="memory"))
+    model.add(layers.Dense(2, activation=tf.nn.swish, name="head"))
+    record(folder, "video", settle(model), [floats(2, 4, 6, 6, 2)], both)
+
     tokens = keras.Input((4, 6), name="tokens")
     x = layers.MultiHeadAttention(2, 3, name="heads")(tokens, tokens)
     x = layers.LayerNormalization(name="norm")(layers.Add(name="residual")([x, tokens]))

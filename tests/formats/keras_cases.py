@@ -65,6 +65,7 @@ CASES = [
     Case("nested_frozen.h5", _NESTED, trainable=6),
     *(Case(f"recurrent.{kind}", _RECURRENT) for kind in ("h5", "keras")),
     *(Case(f"convolutions.{kind}", _CONVOLUTIONS) for kind in ("h5", "keras")),
+    *(Case(f"video.{kind}", {"frames": "TimeDistributed", "memory": "LSTM"}) for kind in ("h5", "keras")),
     *(Case(f"attention.{kind}", _ATTENTION) for kind in ("h5", "keras")),
     *(Case(f"tf_calls.{kind}", {"dense": "Dense"}) for kind in ("h5", "keras")),
     *(Case(f"custom.{kind}", {"scale": "Scale"}, {"Scale": Scale}) for kind in ("h5", "keras")),

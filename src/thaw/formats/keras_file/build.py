@@ -101,6 +101,10 @@ class _Builder:
         return layer
 
     def _layer(self, spec: LayerSpec) -> Any:
+        if spec.kind == "wrapper":
+            inner = self.make(spec.children[0])
+            with self._explained(spec):
+                return keras.layers.TimeDistributed(inner, **spec.config)
         if isinstance(spec.make, keras.layers.Layer):
             return spec.make
         if isinstance(spec.make, type):
@@ -143,20 +147,20 @@ class _Builder:
             dtype = "int32" if first.class_name == "Embedding" else first.input_dtype or "float32"
             if shape is not None:
                 own = LayerSpec(f"{first.name}_input", "input", "InputLayer", {"dtype": dtype}, input_shape=shape)
-                if first.kind == "layer":
+                if first.kind in ("layer", "wrapper"):
                     model.add(self._input(own))
         for child in spec.children:
             if child.kind == "input":
                 model.add(self._input(child))
                 continue
-            if child.kind not in ("layer", "functional", "sequential"):
+            if child.kind not in ("layer", "functional", "sequential", "wrapper"):
                 raise ConfigNotNativeError(self.shown, reason=f"The {child.class_name} {child.name!r} stands in a Sequential.")
             layer = self.make(child)
-            if child.kind == "layer":
+            if child.kind in ("layer", "wrapper"):
                 self._check_size(child, model.outputs[0].shape if model.built and model.layers else shape or ())
             with self._explained(child), without_random_weights(layer, self.elements, self.shown):
                 model.add(layer)
-        if not model.built and shape is not None and spec.children and spec.children[0].kind != "layer":
+        if not model.built and shape is not None and spec.children and spec.children[0].kind not in ("layer", "wrapper"):
             with self._explained(spec):
                 model.build(shape)
         if not spec.trainable:
@@ -257,7 +261,7 @@ class _Graph:
             if child.kind == "input":
                 self.outputs[child.name, 0] = [self.builder._input(child)]
                 continue
-            if child.kind in ("layer", "functional", "sequential", "operation"):
+            if child.kind in ("layer", "functional", "sequential", "wrapper", "operation"):
                 layers[child.name] = self.builder.make(child)
             pending[child.name] = list(child.calls)
         done: dict[str, int] = defaultdict(int)

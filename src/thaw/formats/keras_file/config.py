@@ -123,6 +123,10 @@ class _Reader:
             return self._call(name, bare, config)
         if bare in _PASSING:
             return LayerSpec(name, "passing", bare, {})
+        inner = config.get("layer")
+        if bare == "TimeDistributed" and isinstance(inner, dict) and _is_model(inner):
+            rest = {key: value for key, value in config.items() if key != "layer"}
+            return dataclasses.replace(self._builtin(name, bare, rest), kind="wrapper", children=(self.layer(inner),))
         if bare == "Merge":
             bare, config = self._merge(name, config)
         if self.version >= 3 and self.vocabulary.is_operation(entry.get("module"), bare):
@@ -329,6 +333,11 @@ class _Reader:
             axes = config.get("dot_axes", -1)
             arguments.update(axes=tuple(axes) if isinstance(axes, list) else axes, normalize=mode == "cos")
         return _MERGES[mode], arguments
+
+
+def _is_model(entry: dict[str, Any]) -> bool:
+    name = str(entry.get("class_name"))
+    return name == "Sequential" or (name in _FUNCTIONAL and "layers" in (entry.get("config") or {}))
 
 
 def _without_losses(entries: list[dict[str, Any]], ends: Any) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 __all__ = ["Call", "Kind", "LayerSpec", "Ref", "new_name", "walk"]
 
-Kind = Literal["layer", "input", "functional", "sequential", "call", "operation", "passing"]
+Kind = Literal["layer", "input", "functional", "sequential", "wrapper", "call", "operation", "passing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class LayerSpec:
 
     Attributes:
         name: Its name in the model.
-        kind: `layer` (of Keras or the user), `input`, a model of `children` (`functional`, `sequential`), a TensorFlow `call`,
-            one of Keras 3's own `operation`s, or `passing`: hands its input on.
+        kind: `layer` (of Keras or the user), `input`, a model of `children` (`functional`, `sequential`), a `wrapper` around its
+            one child, which is a model, a TensorFlow `call`, one of Keras 3's own `operation`s, or `passing`: hands its input on.
         class_name: The class in the file.
         config: Arguments of the Keras 3 class; for a call its function.
         make: The Keras 3 dict that `deserialize_keras_object` takes, or the user's layer or function.

@@ -74,7 +74,7 @@ def assign_weights_into(model: Any, stored: Mapping[str, Sequence[Stored]], *, v
 
 def _leaves(built: Built, spec: LayerSpec, layer: Any) -> list[Any]:
     """The layers inside a model, in the file's order; a layer that is no model is its own leaf."""
-    if spec.kind not in ("functional", "sequential"):
+    if spec.kind not in ("functional", "sequential", "wrapper"):
         return [layer]
     leaves: list[Any] = []
     for child, inner in built.children(spec):

@@ -93,18 +93,16 @@ class _Loader:
         self.loaded: set[int] = set()
 
     def load(self, built: Built) -> None:
-        self._model(built, built.spec, built.model, self.file)
+        self._model(built, built.spec, self.file)
         missing = [weight.path for weight in built.model.weights if id(weight) not in self.loaded]
         if missing and not self.problems:
             self.problems.append(f"nothing is stored for {', '.join(missing[:8])}")
         if self.problems:
             raise WeightsMismatchError(self.shown, self.problems)
 
-    def _model(self, built: Built, spec: LayerSpec, model: Any, group: h5py.Group) -> None:
+    def _model(self, built: Built, spec: LayerSpec, group: Any) -> None:
         counts: dict[str, int] = defaultdict(int)
-        layers = group.get("layers")
-        if not isinstance(layers, h5py.Group):
-            layers = group.get("_layer_checkpoint_dependencies")
+        layers = group.get("layers") if isinstance(group, h5py.Group) else None
         for child in spec.children:
             key = _snake_case(child.class_name)
             number, counts[key] = counts[key], counts[key] + 1
@@ -113,7 +111,9 @@ class _Loader:
             if inner is None or not isinstance(found, h5py.Group):
                 continue
             if child.kind in ("functional", "sequential"):
-                self._model(built, child, inner, found)
+                self._model(built, child, found)
+            elif child.kind == "wrapper":
+                self._model(built, child.children[0], found.get("layer"))
             else:
                 self._layer(inner, found)
 
