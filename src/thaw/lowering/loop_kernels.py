@@ -6,7 +6,7 @@ Keras runs on. PyTorch needs nothing here: its loops run step by step. What is d
 # ruff: noqa: TID251
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -41,6 +41,19 @@ def is_traced(value: Value) -> bool:
 
         return bool(tf.is_symbolic_tensor(value))
     return False
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def as_written(function: F) -> F:
+    """`function`, which TensorFlow's autograph must not rewrite: it would convert the whole interpreter, for minutes."""
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    shielded: F = tf.autograph.experimental.do_not_convert(function)
+    return shielded
 
 
 def element(array: Value, index: Value) -> Value:

@@ -18,6 +18,7 @@ from thaw.errors import (
     UnsupportedOpsError,
 )
 from thaw.graph.ir import FunctionName, Graph, Node, Tensor
+from thaw.lowering import loop_kernels
 from thaw.lowering.registry import IMPLIED, LOWERINGS, Lowering
 from thaw.lowering.values import Handle, NotKnownError, Value, is_host, known, numpy_dtype
 
@@ -336,6 +337,7 @@ class Plan:
                     seen.add(number)
                     step.free.append(number)
 
+    @loop_kernels.as_written
     def run(self, context: Context, inputs: Sequence[Value]) -> list[Value]:
         """Computes the outputs for `inputs` (in the order of `graph.inputs`).
 
