@@ -72,8 +72,11 @@ def find_updates(graph: Graph) -> tuple[Update, ...]:
 def _statistic(graph: Graph, key: str, assignment: Node) -> Tensor | None:
     """The value that an average of the variable `key` moves to: what stands beside the variable's own value.
 
-    Two spellings: `average -= (average - value) * rate` and `average = average * momentum + value * (1 - momentum)`.
+    Three spellings: `average -= (average - value) * rate`, `average = average * momentum + value * (1 - momentum)`, and a fused
+    batch normalization that gives the new average itself (`exponential_avg_factor`).
     """
+    if assignment.op in {"AssignVariableOp", "Assign"} and _fused_origin(graph, assignment.inputs[1], PASSING) is not None:
+        return assignment.inputs[1]
     stack = [assignment.inputs[1]]
     for _ in range(64):
         if not stack:
@@ -111,7 +114,7 @@ def _unscaled(graph: Graph, tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _fused_origin(graph: Graph, statistic: Tensor) -> str | None:
+def _fused_origin(graph: Graph, statistic: Tensor, through: frozenset[str] = SCALING) -> str | None:
     """The fused batch normalization that gives `statistic`, seen through reshapes and corrections."""
     stack = [statistic]
     for _ in range(32):
@@ -123,7 +126,7 @@ def _fused_origin(graph: Graph, statistic: Tensor) -> str | None:
             continue
         if node.op in FUSED and tensor.output in {1, 2}:
             return node.name
-        if node.op in SCALING:
+        if node.op in through:
             stack.extend(reversed(node.inputs))
     return None
 
@@ -149,7 +152,7 @@ def freeze_updates(graph: Graph, updates: tuple[Update, ...], frozen: Collection
         if set(keys) == {1, 2}:
             node = nodes[name]
             moving = [_read_key(nodes, f"{name}/frozen_{output}", keys[output], graph) for output in (1, 2)]
-            attrs = {**node.attrs, "is_training": False}
+            attrs = {k: v for k, v in node.attrs.items() if k != "exponential_avg_factor"} | {"is_training": False}
             nodes[name] = Node(name, node.op, (*node.inputs[:3], *moving), node.control, attrs)
     if replaced:
         reads = {t.node for t in replaced.values()}

@@ -16,8 +16,8 @@ from thaw.errors import InputError
 from thaw.graph.artifact import Function, Parameter, Trace
 from thaw.graph.functionalize_control_flow import functionalize
 from thaw.graph.inline_functions import inline_functions
-from thaw.graph.ir import CompositeSpec, Graph, Shape, Structure, TensorSpec
-from thaw.graph.moving_statistics import Update, find_updates
+from thaw.graph.ir import CompositeSpec, Graph, Shape, Structure, Tensor, TensorSpec
+from thaw.graph.moving_statistics import Update, find_updates, variable_key
 from thaw.graph.prune import prune, real_updates
 from thaw.graph.tap import find_tensor, find_twin, tap
 
@@ -44,11 +44,13 @@ class Variant:
         trace: as read.
         library: the functions of its metagraph.
         update_ops: names of nodes to run for their effect besides the trace's own (TF1's UPDATE_OPS).
+        kept: keys of the variables whose updates run, where the graph is tapped in the middle; None: all.
     """
 
     trace: Trace
     library: Mapping[str, Graph]
     update_ops: tuple[str, ...] = ()
+    kept: frozenset[str] | None = None
     _frozen: dict[frozenset[str], Graph] = field(default_factory=dict)
 
     @cached_property
@@ -62,7 +64,11 @@ class Variant:
         graph = self.trace.graph
         updates = tuple(dict.fromkeys((*graph.updates, *self.update_ops)))
         with_updates = Graph(graph.name, graph.nodes, graph.inputs, graph.outputs, updates)
-        return ready(with_updates, self.library, updates=True)
+        graph = ready(with_updates, self.library, updates=True)
+        if self.kept is None:
+            return graph
+        kept = tuple(u.node for u in find_updates(graph) if u.key in self.kept)
+        return prune(replace(graph, updates=kept), self.library)
 
     @cached_property
     def updates(self) -> tuple[Update, ...]:
@@ -132,6 +138,8 @@ class Program:
         tensors_of_first = [find_tensor(flat, name) for name in names]
         specs: list[Structure] = [TensorSpec(name, "float32", None) for name in names]
         outputs: Structure = specs[0] if isinstance(wanted, str) else specs
+        needed = prune(tap(flat, tensors_of_first), first.library, updates=False)
+        kept = frozenset(k for n in needed.nodes.values() if (k := variable_key(needed, Tensor(n.name))) is not None)
 
         def tapped(variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
             made = []
@@ -141,7 +149,7 @@ class Program:
                 found = [t for t in twins if t is not None]
                 if len(found) == len(names):
                     trace = replace(variant.trace, outputs=outputs, graph=tap(graph, found))
-                    made.append(Variant(trace, variant.library, variant.update_ops))
+                    made.append(Variant(trace, variant.library, variant.update_ops, kept))
             return tuple(made)
 
         return Program(self.name, self.parameters, tapped(self.variants), tapped(self.training_variants))
