@@ -5,8 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+import thaw.lowering.table  # noqa: F401  (fills the registry)
+from lowering import text_graphs
 from provoke import Row
-from thaw.errors import MissingPackageError, TableError
+from thaw.errors import HostPaddingError, MissingPackageError, TableError
+from thaw.lowering.host import TextProgram
 from thaw.lowering.lookup import Table
 from thaw.lowering.regex import compiled
 
@@ -26,7 +29,18 @@ def match_without_re2(_: Path) -> None:
             sys.modules["re2"] = there
 
 
+def ask_about_texts_where_numbers_are_needed_too(_: Path) -> None:
+    TextProgram(text_graphs.columns(), text_graphs.resources(), (0, 1))._host_on_texts([b"a"])
+
+
 ROWS = [
+    Row(
+        HostPaddingError,
+        ask_about_texts_where_numbers_are_needed_too,
+        what="A batch of strings cannot be given the shapes that the compiled step was traced for",
+        expected="Expected texts of at most the number of tokens",
+        do="map `layer.preprocess` over the data",
+    ),
     Row(
         TableError,
         read_an_empty_table,

@@ -35,8 +35,8 @@ PORTABLE = frozenset(f"thaw.lowering.{family}" for family in ("lookup", "control
 SIZED_BY_VALUES = {"Where": 0, "DynamicPartition": 1, "RaggedTensorToTensor": 3, "RaggedGather": 0, "RaggedTensorToVariant": 0}
 """Ops whose outputs have as many elements as their inputs' values say, and the first of those inputs."""
 
-FILLERS = (b"a", b"1", b"")
-"""Words that a graph may accept as text; the first one that it does is taken."""
+FILLERS = ((b"a", True), (b"1", True), (b"1", False), (b"a", False))
+"""Words that a graph may accept as text, and whether several of them are a text too; tried in this order."""
 
 
 def needs(node: Node, library: Mapping[str, Graph]) -> OpNeeds:
@@ -106,7 +106,7 @@ class TextProgram:
         self.string_inputs = tuple(string_inputs)
         self.split = split_host(graph, resources.library, needs, self.string_inputs)
         self._frames: dict[Any, Frame] = {}
-        self._filler: bytes | None = None
+        self._fillers: list[tuple[bytes, bool]] = []
 
     # What data pipelines use
 
@@ -129,7 +129,7 @@ class TextProgram:
     def _holds(self, text: bytes, words: int) -> bool:
         """Whether `words` filler words make at least as many tokens as `text`, seen in every size of the boundary."""
         try:
-            filled = self._host_on_texts([self._words(words)])
+            filled = self._host_on_texts([self._filling(0, words)])
             real = self._host_on_texts([text])
         except ThawError:
             return True  # other inputs are needed; the step itself will tell
@@ -240,35 +240,56 @@ class TextProgram:
         self, batch: int, shapes: Sequence[tuple[int, ...]], words: Sequence[int], last: Sequence[int] | None = None
     ) -> list[np.ndarray]:
         """Inputs of the host part of filler words, the last text perhaps of another number of them; zeros for numbers."""
-        if self._filler is None:
-            self._filler = self._find_filler(shapes)
+        if not self._fillers:
+            self._find_fillers(shapes)
         result = []
         for k, shape in enumerate(shapes):
+            inner = tuple(n or 1 for n in shape[1:])
             if self.split.host_inputs[k] not in self.string_inputs:
-                result.append(np.zeros((batch, *(n or 1 for n in shape[1:])), np.int64))
+                result.append(np.zeros((batch, *inner), np.int64))
                 continue
-            texts = np.empty((batch, *(n or 1 for n in shape[1:])), dtype=object)
-            texts[...] = self._words(words[k])
+            texts = np.empty((batch, *inner), dtype=object)
+            texts[...] = self._filling(k, words[k])
             if last is not None:
-                texts[-1:] = self._words(last[k])
+                texts[-1:] = self._filling(k, last[k])
             result.append(texts)
         return result
 
-    def _find_filler(self, shapes: Sequence[tuple[int, ...]]) -> bytes:
-        error: ThawError | None = None
-        for word in FILLERS:
-            self._filler = word
-            try:
-                self._host(self._example(2, shapes, [1] * len(shapes)))
-            except ThawError as failure:
-                error = error or failure
-            else:
-                return word
-        self._filler = None
-        raise HostPaddingError(f"the graph refuses words of filler: {error}")
+    def _find_fillers(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Chooses for each string input the words that the graph accepts as its text.
 
-    def _words(self, number: int) -> bytes:
-        return b" ".join([self._filler if self._filler is not None else FILLERS[0]] * number)
+        The graph runs up to the first node that refuses; the input whose change gets it further is the one that was refused.
+        """
+        self._fillers = [FILLERS[0]] * len(shapes)
+        reached = self._trial(shapes)
+        for _ in range(len(shapes)):
+            if reached is None:
+                return
+            for k, filler in itertools.product(range(len(shapes)), FILLERS[1:]):
+                kept, self._fillers[k] = self._fillers[k], filler
+                now = self._trial(shapes)
+                if now is None or now.partition(" failed")[0] != reached.partition(" failed")[0]:
+                    reached = now
+                    break
+                self._fillers[k] = kept
+            else:
+                break
+        if reached is not None:
+            self._fillers = []
+            raise HostPaddingError(f"the graph refuses words of filler ({reached})")
+
+    def _trial(self, shapes: Sequence[tuple[int, ...]]) -> str | None:
+        """What goes wrong with three filler words a text; None where nothing does."""
+        try:
+            self._host(self._example(2, shapes, [3] * len(shapes)))
+        except ThawError as failure:
+            return str(failure)
+        return None
+
+    def _filling(self, k: int, words: int) -> bytes:
+        """The text of so many words for the k-th input of the host part."""
+        word, repeated = self._fillers[k] if self._fillers else FILLERS[0]
+        return b" ".join([word] * words) if repeated else word
 
     def _frame(self, batch: int, shapes: Sequence[tuple[int, ...]], words: tuple[int, ...]) -> Frame:
         """The sizes of a batch, learned from texts of filler words."""
@@ -326,7 +347,7 @@ class TextProgram:
                     words[k] = max(0, words[k] - sum(len(TOKEN.findall(t)) for t in array.ravel().tolist()))
         found: list[np.ndarray] = []
         for _ in range(4):
-            found = self._host([self._with_filler(array, words[k]) for k, array in enumerate(given)])
+            found = self._host([self._with_filler(k, array, words[k]) for k, array in enumerate(given)])
             missing = [m for a, s in zip(found, frame.full, strict=True) for m in self._missing(a.shape, s)]
             wrong = [m for m in missing if m]
             if not wrong or not frame.appended:
@@ -345,12 +366,12 @@ class TextProgram:
     def _missing(shape: tuple[int, ...], wanted: tuple[int, ...]) -> list[int]:
         return [w - n for n, w in itertools.zip_longest(shape, wanted, fillvalue=0)]
 
-    def _with_filler(self, array: np.ndarray, words: int) -> np.ndarray:
+    def _with_filler(self, k: int, array: np.ndarray, words: int) -> np.ndarray:
         """A batch and one more row: a text of filler words, or the last row again where it is numbers."""
         if array.dtype != object:
             return np.concatenate([array, array[-1:]])
         row = np.empty((1, *array.shape[1:]), dtype=object)
-        row[...] = self._words(words)
+        row[...] = self._filling(k, words)
         return np.concatenate([array, row])
 
 

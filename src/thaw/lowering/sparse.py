@@ -24,6 +24,8 @@ def take(values: Value, where: Value) -> Value:
 def segment_sum(data: Value, segment_ids: Value, num_segments: Value, *, sorted: bool = False) -> Value:
     """The sums of the rows of `data` of each segment: (segments, ...)."""
     if not is_host(data) or not is_host(segment_ids):
+        if segment_ids.shape[0] == 0:  # Keras on PyTorch fails on nothing
+            return ops.zeros((num_segments, *data.shape[1:]), dtype=dtype_of(data))
         promise = sorted and keras.backend.backend() == "jax"  # Keras on TensorFlow refuses it beside a number of segments
         return ops.segment_sum(ops.convert_to_tensor(data), ops.convert_to_tensor(segment_ids), num_segments, sorted=promise)
     total = np.zeros((int(num_segments), *data.shape[1:]), data.dtype)
