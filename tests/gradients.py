@@ -31,16 +31,17 @@ def vjp(function, inputs, cotangents, *, jit=False):
     if backend == "jax":
         import jax
 
+        tensors = [keras.ops.convert_to_tensor(x) for x in inputs]
+
         def of_floats(*values):
-            full = [keras.ops.convert_to_tensor(x) for x in inputs]
+            full = list(tensors)
             for i, v in zip(floating, values, strict=True):
                 full[i] = v
             outputs = function(*full)
             return scalar(outputs), outputs
 
-        grads, outputs = jax.grad(of_floats, argnums=tuple(range(len(floating))), has_aux=True)(*[
-            keras.ops.convert_to_tensor(inputs[i]) for i in floating
-        ])
+        gradient = jax.grad(of_floats, argnums=tuple(range(len(floating))), has_aux=True)
+        grads, outputs = (jax.jit(gradient) if jit else gradient)(*[tensors[i] for i in floating])
         grads = [keras.ops.conj(g) if np.iscomplexobj(g) else g for g in grads]  # JAX's convention is the conjugate
     elif backend == "torch":
         import torch

@@ -28,7 +28,7 @@ def slice_of(input: Value, begin: Value, size: Value) -> Value:
         begin = known(begin, "begin")
     except NotKnownError:
         counts = lengths(size)
-        if -1 in counts:
+        if -1 in counts or dtype_of(input) == "string":
             raise
         return ops.slice(on_device(input), begin, counts)
     starts = begin if not is_host(begin) else [int(n) for n in begin]
@@ -162,6 +162,8 @@ def strided_slice(
 ) -> Value:
     """`input[begin:end:strides]` with Python's `:`, `...`, `None` and single positions as bit masks."""
     masks = Masks(begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask)
+    if dtype_of(input) == "string":
+        begin, end = known(begin, "begin"), known(end, "end")
     first, last, steps = _bounds(begin, end, strides, masks)
     return _take_slices(input, _index(len(static_shape(input)), first, last, steps, masks))
 
