@@ -2,6 +2,7 @@
 
 from thaw.errors import ThawError
 from thaw.explanation import explain
+from thaw.finetune.schedule import Phase, gradual_unfreezing, layerwise_decay, probe_then_full, schedule
 from thaw.inspection import inspect
 from thaw.layer import KerasLayer
 from thaw.load import load, resolve
@@ -14,19 +15,24 @@ __version__ = "0.1.0"
 
 __all__ = [
     "KerasLayer",
+    "Phase",
     "ThawError",
     "all_of",
     "any_of",
     "explain",
     "freeze",
+    "gradual_unfreezing",
     "inspect",
+    "layerwise_decay",
     "load",
     "multiply_rates",
     "not_",
     "only_training",
+    "probe_then_full",
     "recompile",
     "relax",
     "resolve",
+    "schedule",
     "select",
     "trainable",
     "unfreeze",

@@ -9,6 +9,7 @@ import io
 import json
 import weakref
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -35,7 +36,22 @@ class Saved:
     choice: Choice
     fresh_slots: Literal["own_steps", "keras"]
     optimizers: tuple[dict[str, Any], ...]
+    notes: dict[str, Any]
     arrays: dict[str, npt.NDArray[Any]]
+
+
+_takers: "weakref.WeakKeyDictionary[keras.Model, Callable[[], dict[str, Any]]]" = weakref.WeakKeyDictionary()
+_notes: "weakref.WeakKeyDictionary[keras.Model, dict[str, Any]]" = weakref.WeakKeyDictionary()
+
+
+def take_notes(model: keras.Model, taker: Callable[[], dict[str, Any]]) -> None:
+    """Let every file that `model` is saved to carry what `taker()` gives, as JSON: the state of a schedule, say."""
+    _takers[model] = taker
+
+
+def recalled_notes(model: keras.Model) -> dict[str, Any] | None:
+    """The notes of the file that `model` was last restored from, given once; None where there are none."""
+    return _notes.pop(model, None)
 
 
 def write(model: keras.Model, path: str, fresh_slots: str) -> None:
@@ -80,7 +96,9 @@ def _packed(model: keras.Model, fresh_slots: str) -> bytes:
         offsets = {paths[key]: offset for key, offset in memory.offsets.items() if key in paths and offset}
         rates = {paths[key]: rate for key, rate in memory.rates.items() if key in paths}
         optimizers.append({"offsets": offsets, "rates": rates, "parked": parked})
-    text = json.dumps({"choice": trainable(model).to_json(), "fresh_slots": fresh_slots, "optimizers": optimizers, "version": 1})
+    taken = _takers[model]() if model in _takers else {}
+    told = {"choice": trainable(model).to_json(), "fresh_slots": fresh_slots, "optimizers": optimizers, "notes": taken}
+    text = json.dumps({**told, "version": 1})
     stream = io.BytesIO()
     members = {"json": np.frombuffer(text.encode(), dtype=np.uint8)} | {k: _plain(v) for k, v in arrays.items()}
     np.savez(stream, **members)
@@ -97,11 +115,13 @@ def _unpacked(data: bytes) -> Saved:
         arrays = {name: members[name] for name in members.files}
     told = json.loads(bytes(arrays.pop("json")))
     fresh: Literal["own_steps", "keras"] = "keras" if told["fresh_slots"] == "keras" else "own_steps"
-    return Saved(Choice.from_json(told["choice"]), fresh, tuple(told["optimizers"]), arrays)
+    return Saved(Choice.from_json(told["choice"]), fresh, tuple(told["optimizers"]), dict(told.get("notes", {})), arrays)
 
 
 def recall(model: keras.Model, saved: Saved) -> None:
     """Put step counts and parked slots back, after the optimizer was grouped by the saved choice and loaded."""
+    if saved.notes:
+        _notes[model] = saved.notes
     leaves = survey(model).leaves
     # Automatic names differ between sessions; the order of variables does not.
     named = dict(zip((path for path, _ in saved.choice.variables), (leaf.variable for leaf in leaves), strict=False))
