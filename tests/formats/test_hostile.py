@@ -23,7 +23,6 @@ pytestmark = pytest.mark.skipif(
 
 CONTENTS = {name: contents(folder) for name, folder in FOLDERS.items()}
 MESSAGES = {"saved_model.pb": "SavedModel", "frozen.pb": "GraphDef", "tfhub_module.pb": "ModuleDef"}
-MOST_FILLED = 2**20
 NUMBERS = [0, 1, -1, 2, 3, 7, 2**30, -(2**30)]
 TEXTS = ["", "x", "../../etc/passwd", "/abs", "a:b", "NoOp:0", "x:y:0", "Identity:output:99"]
 
@@ -155,6 +154,14 @@ def test_a_huge_constant_in_a_small_file_is_refused() -> None:
     for size in (2**20, 2**20, 2**20):
         tensor.tensor_shape.dim.add(size=size)
     with pytest.raises(CorruptFileError, match="a float32 constant of shape"):
+        read(MemoryFiles({"frozen.pb": proto.SerializeToString()}))
+
+
+@pytest.mark.parametrize("count", [2**40, -1])
+def test_a_node_of_countless_outputs_is_refused(count: int) -> None:
+    proto = parse("GraphDef", CONTENTS["frozen"]["frozen.pb"], "test")
+    next(n for n in proto.node if n.op == "Split").attr["num_split"].i = count
+    with pytest.raises(CorruptFileError, match=f"claims {count} outputs"):
         read(MemoryFiles({"frozen.pb": proto.SerializeToString()}))
 
 

@@ -63,7 +63,7 @@ def read_frozen_graph(files: Files) -> Artifact:
     nodes = nodes_of(proto, origin)
     library = Library(proto.library.function, (), origin)
     inputs = [node for node in nodes.values() if node.op == "Placeholder"]
-    outputs = leaf_tensors(nodes, library.outputs)
+    outputs = leaf_tensors(nodes, library.outputs, origin)
     if not outputs:
         raise NoSignatureError(files.origin, ())
     producer = proto.versions.producer
@@ -96,7 +96,7 @@ def _dtype(node: Node) -> str:
     return "variant"
 
 
-def leaf_tensors(nodes: dict[str, Node], outputs: OutputTable) -> list[Tensor]:
+def leaf_tensors(nodes: dict[str, Node], outputs: OutputTable, origin: str) -> list[Tensor]:
     """The outputs of the nodes that nothing consumes, in the order of their names.
 
     What is left over of loops and conditionals counts only where there is nothing else.
@@ -104,4 +104,4 @@ def leaf_tensors(nodes: dict[str, Node], outputs: OutputTable) -> list[Tensor]:
     consumed = {t.node for node in nodes.values() for t in node.inputs} | {c for node in nodes.values() for c in node.control}
     leaves = [node for name, node in sorted(nodes.items()) if name not in consumed and node.op not in NO_OUTPUTS]
     plain = [node for node in leaves if node.op not in CONTROL_FLOW] or leaves
-    return [Tensor(node.name, i) for node in plain for i in range(outputs.count(node))]
+    return [Tensor(node.name, i) for node in plain for i in range(outputs.count(node, origin))]

@@ -16,6 +16,9 @@ from thaw.formats.protos import Message
 from thaw.formats.tensor_proto import array_of, shape_of
 from thaw.graph.ir import Attribute, FunctionName, Graph, Node, Tensor
 
+MOST_OUTPUTS = 100_000
+"""Tensors that one node may give."""
+
 OutputArgs: TypeAlias = tuple[tuple[str, str], ...]
 """The outputs of an op: name, and the attribute that says how many tensors it stands for (empty: one)."""
 
@@ -49,13 +52,19 @@ class OutputTable:
             before += _count(node.attr[count]) if count else 1
         return before + offset
 
-    def count(self, node: Node) -> int:
-        """How many outputs a node has, lists counted as one tensor where their length cannot be told."""
+    def count(self, node: Node, origin: str) -> int:
+        """How many outputs a node has, lists counted as one tensor where their length cannot be told.
+
+        Raises:
+            CorruptFileError: more than any node has.
+        """
         outputs = self._outputs.get(node.op) or _shipped_outputs().get(node.op) or (("", ""),)
         total = 0
         for _, count in outputs:
             value = node.attrs.get(count) if count else 1
             total += value if isinstance(value, int) else len(value) if isinstance(value, tuple) else 1
+        if not 0 <= total <= MOST_OUTPUTS:
+            raise CorruptFileError(origin, f"the node {node.name!r} ({node.op}) claims {total} outputs")
         return total
 
 
