@@ -11,7 +11,7 @@ from typing import Any
 
 from thaw.formats.keras_file.activations import hard_sigmoid_keras2
 
-__all__ = ["CLASSES", "DROPPED", "IDENTIFIER_KEYS", "RENAMED_FUNCTIONS", "rename_arguments"]
+__all__ = ["CLASSES", "DROPPED", "HARMLESS", "RENAMED_FUNCTIONS", "rename_arguments"]
 
 Config = dict[str, Any]
 
@@ -47,6 +47,8 @@ CLASSES: dict[str, str] = {
 DROPPED: dict[str, frozenset[str]] = {
     "*": frozenset({
         "implementation",
+        "rng_type",
+        "force_generator",
         "consume_less",
         "input_length",
         "batch_input_shape",
@@ -82,9 +84,7 @@ HARMLESS: dict[tuple[str, str], tuple[Any, ...]] = {
     ("*", "mode"): (0,),
 }
 
-# Arguments whose text names a function or class; the others are only text.
-IDENTIFIER_KEYS = ("activation", "recurrent_activation")
-
+# Functions that have the same name and another formula in Keras 3.
 RENAMED_FUNCTIONS: dict[str, Any] = {"hard_sigmoid": hard_sigmoid_keras2}
 
 # Keras 1 name -> Keras 2 name, by class.
@@ -180,7 +180,7 @@ def _recurrent(config: Config, keras: int, old: str) -> None:
         if old in ("CuDNNLSTM", "CuDNNGRU"):
             config.update(activation="tanh", recurrent_activation="sigmoid")
             config["reset_after"] = True
-        elif old != "SimpleRNN":
+        elif not old.startswith("SimpleRNN"):
             config.setdefault("recurrent_activation", "hard_sigmoid")
             if not old.startswith("ConvLSTM"):
                 config.setdefault("reset_after", False)
@@ -206,7 +206,8 @@ def _embedding(config: Config, keras: int, old: str) -> None:
     # Keras 1 and 2.0 gave the dtype of the indices; that of the table is a float.
     if isinstance(config.get("dtype"), str) and config["dtype"].startswith(("int", "uint")):
         del config["dtype"]
-    config.pop("dropout", None) if not config.get("dropout") else None
+    if not config.get("dropout"):
+        config.pop("dropout", None)
 
 
 def _category(config: Config, keras: int, old: str) -> None:
@@ -232,10 +233,6 @@ def _normalization(config: Config, keras: int, old: str) -> None:
     axis = config.get("axis")
     if isinstance(axis, tuple):
         config["axis"] = list(axis)
-
-
-def _dense(config: Config, keras: int, old: str) -> None:
-    config.pop("input_dim", None)
 
 
 def _hashing(config: Config, keras: int, old: str) -> None:
@@ -269,7 +266,6 @@ _CHANGES: dict[str, Callable[[Config, int, str], None]] = {
     "LeakyReLU": _leaky,
     "ReLU": _relu,
     "Embedding": _embedding,
-    "Dense": _dense,
     "CategoryEncoding": _category,
     "StringLookup": _lookup,
     "IntegerLookup": _lookup,

@@ -168,9 +168,12 @@ def _load_vocabularies(archive: KerasArchive, built: Built) -> None:
         if layer is None:
             raise CorruptFileError(archive.path, f"its member {name!r} belongs to no layer")
         words: list[Any] = archive.text(name).split("\n")
-        if type(layer).__name__ == "IntegerLookup":
-            words = [int(word) for word in words if word]
-        layer.set_vocabulary(words)
+        try:
+            if type(layer).__name__ == "IntegerLookup":
+                words = [int(word) for word in words if word]
+            layer.set_vocabulary(words)
+        except Exception as error:  # what a lookup layer finds wrong with its words
+            raise CorruptFileError(archive.path, f"the vocabulary {name!r} does not fit its layer: {str(error)[:200]}") from error
 
 
 def _owner(built: Built, parts: list[str]) -> Any:
