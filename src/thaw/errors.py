@@ -30,6 +30,7 @@ A message is one sentence of what happened (with the values), one of what was ex
     │   ├── UnhandledValueError
     │   ├── StaticInputError
     │   ├── TableError                 a lookup table cannot be filled or read
+    │   ├── MediaError                 an image or sound that cannot be decoded
     │   ├── MissingPackageError        an op needs a library that is not installed
     │   ├── HostPaddingError           strings cannot be given one shape under jit
     │   ├── LoweringError
@@ -266,6 +267,13 @@ class TableError(GraphError):
             f"The lookup table {table!r} {reason}. Expected every table to be filled once, from assets that the artifact carries, "
             "each key standing there once. The artifact is incomplete or damaged: get it again from its publisher."
         )
+
+
+class MediaError(GraphError):
+    """The bytes of an image or sound are not what the op decodes."""
+
+    def __init__(self, op: str, found: str, expected: str) -> None:
+        super().__init__(f"{op} {found}. Expected {expected}. Convert what you feed, or decode it before the call.")
 
 
 class MissingPackageError(GraphError, ImportError):

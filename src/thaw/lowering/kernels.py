@@ -171,7 +171,7 @@ def depthwise(x: Value, kernel: Value, *, strides: Sequence[int], padding: Paddi
     height, width, channels, multiplier = (int(n or 0) for n in static_shape(kernel))
     if chosen("torch"):
         return _torch_convolution(x, kernel.reshape(height, width, 1, channels * multiplier), strides, padding, dilations)
-    if chosen("jax-cpu"):
+    if chosen("jax-cpu") and x.size:
         pads = pads_of(padding, x.shape[1:-1], (height, width), strides, dilations)
         assert pads is not None
         if multiplier > 1:

@@ -6,13 +6,17 @@ A family is a file of lowerings that belong together; which ops there are is lis
 from thaw.lowering import activation as activation
 from thaw.lowering import arrange as arrange
 from thaw.lowering import array as array
+from thaw.lowering import audio as audio
 from thaw.lowering import choose as choose
 from thaw.lowering import color as color
 from thaw.lowering import control_flow as control_flow
 from thaw.lowering import conv as conv
+from thaw.lowering import ctc as ctc
+from thaw.lowering import detection as detection
 from thaw.lowering import diagonal as diagonal
 from thaw.lowering import dtypes as dtypes
 from thaw.lowering import hashing as hashing
+from thaw.lowering import images as images
 from thaw.lowering import linalg as linalg
 from thaw.lowering import logic as logic
 from thaw.lowering import lookup as lookup
