@@ -26,7 +26,9 @@ from thaw.graph.relax import relax
 from thaw.graph.training_policies import drop_out, normalize_by_batch
 from thaw.inner import InnerLayer, TrainableTree, Weight, _Holder, add_source, scopes
 from thaw.lowering import table as table
+from thaw.lowering.host import TextProgram
 from thaw.lowering.run import Context, Resources, order
+from thaw.text_door import open_door
 from thaw.trainable.watch import obey_automatically
 
 BATCH_NORM = ("auto", "frozen", "training")
@@ -44,9 +46,16 @@ class _Runtime:
         self.weights: dict[str, Weight] = {}  # variable key -> weight
         self.losses: Graph | None = None
         self.losses_library: Mapping[str, Graph] = {}
+        self.texts: dict[int, tuple[Graph, TextProgram]] = {}
         self.pending = False  # made without weights, which must be loaded before a call
         self.warned = False
         self.rewritten: dict[tuple[object, ...], Graph] = {}  # by what was worked into which graph
+
+    def text_program(self, graph: Graph, string_inputs: list[int]) -> TextProgram:
+        """`graph`, which takes strings, split into host and device part; made once."""
+        if id(graph) not in self.texts:  # the graph is kept beside, so that its id stays its own
+            self.texts[id(graph)] = (graph, TextProgram(graph, self.resources, string_inputs))
+        return self.texts[id(graph)][1]
 
 
 @keras.saving.register_keras_serializable(package="thaw")
@@ -147,6 +156,8 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         self._inner = self._build_tree()
         self.seed_generator = keras.random.SeedGenerator()
         self._start()
+        if self.takes_strings:
+            open_door()
         self.built = True
         if trained is None:
             self.trainable = trainable
@@ -349,7 +360,11 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         )
         specs = [spec for s in _input_structures(runtime.program, variant) for spec in tensors(s)]
         feeds = [self._feed(value, spec) for value, spec in zip(flat, specs, strict=True)]
-        values = runtime.resources.plan(graph, self.compute_dtype).run(context, feeds)
+        texts = [i for i, spec in enumerate(specs) if spec.dtype == "string"]
+        if texts:
+            values = runtime.text_program(graph, texts).run(context, feeds)
+        else:
+            values = runtime.resources.plan(graph, self.compute_dtype).run(context, feeds)
         outputs = rebuild(variant.trace.outputs, iter([_as_output(v) for v in values]), _compose)
         return self._pick(outputs)
 
@@ -396,8 +411,9 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
 
     def _feed(self, value: Any, spec: TensorSpec) -> Any:
         """`value` as the graph takes it: strings stay numpy, numbers go to the device in the spec's dtype."""
-        if spec.dtype == "string":
-            return value
+        if spec.dtype == "string":  # packed bytes that went through a float Input are bytes again
+            is_packed = keras.ops.is_tensor(value) and "string" not in str(value.dtype)
+            return keras.ops.cast(value, "uint8") if is_packed else value
         dtype = self.compute_dtype if spec.dtype == "float32" else spec.dtype
         if not keras.ops.is_tensor(value):
             return keras.ops.convert_to_tensor(np.asarray(value), dtype=dtype)
@@ -464,6 +480,42 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
     def program(self) -> Program:
         """The entry point that this layer runs, with its variants."""
         return self._runtime.program
+
+    @property
+    def takes_strings(self) -> bool:
+        """Whether an input of the program is strings."""
+        variant = self.program.serving_variants[0]
+        return any(spec.dtype == "string" for s in _input_structures(self.program, variant) for spec in tensors(s))
+
+    def preprocess(self, texts: Any) -> np.ndarray:
+        """Strings as numbers, for data pipelines: what `fit` and the layer take in their place on every backend.
+
+        Args:
+            texts: array or list of strings, of the shape that the layer takes.
+
+        Returns:
+            uint8 of the texts' shape and two more axes (tokens, bytes): rows stay rows under shuffling and batching, and how many
+            tokens a compiled step makes room for is said by the shape. Pack a whole data set at once, or texts of like length.
+
+        Raises:
+            HubArgumentError: the layer takes no strings.
+        """
+        if not self.takes_strings:
+            raise HubArgumentError(
+                f"The layer {self.name!r} takes no strings",
+                f"a text module; this one takes {self.program.describe()}",
+                "Feed it that",
+            )
+        variant = self.program.serving_variants[0]
+        specs = [spec for s in _input_structures(self.program, variant) for spec in tensors(s)]
+        positions = [i for i, spec in enumerate(specs) if spec.dtype == "string"]
+        return self._runtime.text_program(variant.inference, positions).encode_strings(_numpy_strings(texts))
+
+    def preprocessed_input(self) -> Any:
+        """A Keras `Input` for what `preprocess` gives, of a module with one input of strings."""
+        variant = self.program.serving_variants[0]
+        (spec,) = [spec for s in _input_structures(self.program, variant) for spec in tensors(s)]
+        return keras.Input((*(spec.shape or (None,))[1:], None, None), dtype="uint8", name="texts")
 
     @property
     def source_variables(self) -> dict[str, Any]:
@@ -589,6 +641,8 @@ def _variable_dtype(source: VariableSource, policy: str) -> str:
 
 def _numpy_strings(value: Any) -> Any:
     """Strings as object arrays of UTF-8 bytes; anything else as it is."""
+    if isinstance(value, list) and value and all(isinstance(v, (str, bytes)) for v in value):
+        value = np.array(value, dtype=object)
     if isinstance(value, (str, bytes)):
         return np.array(value.encode() if isinstance(value, str) else value, dtype=object)
     if isinstance(value, np.ndarray) and value.dtype.kind in "USO":
