@@ -13,8 +13,8 @@ from thaw.formats.dtypes import NUMBERS, name_of, numpy_type
 from thaw.formats.protos import Message, new
 from thaw.graph.ir import Shape
 
-LARGEST_SPLAT = 2**31
-"""Elements that a tensor of one repeated value may have; it takes no memory until something is computed from it."""
+LARGEST_SPLAT = 2**28
+"""Elements that a tensor of one repeated value may have; it takes memory only when something is computed from it."""
 
 LARGEST_FILL = 2**26
 """Elements that a tensor may have of which only the first few values are given, and the last of them fills the rest."""
