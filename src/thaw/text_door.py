@@ -1,8 +1,8 @@
-"""Lets models that hold a text layer take arrays of strings under JAX and PyTorch, where Keras' own adapters refuse them.
+"""Lets models that hold a text layer take arrays of strings on every backend; Keras' own adapters refuse them.
 
 At the model's door (`fit`, `evaluate`, `predict`, ..., and a call) strings are packed into bytes, which every adapter, jit and
-`Input` accept; the layer unpacks them where its host part runs. TensorFlow takes them as its own tensors. Installed when the first
-layer that takes strings is made. It leans on two private attributes of KerasTensor, checked before anything is changed.
+`Input` accept; the layer unpacks them where its host part runs. TensorFlow takes them as its own tensors. Installed when the
+first layer that takes strings is made. It leans on two private attributes of KerasTensor, checked before anything is changed.
 """
 
 import functools
