@@ -1,5 +1,3 @@
-# It runs on Python 3.7, hence:
-# ruff: noqa: UP
 """Writes tests/models/tf1/: small modules by genuine TensorFlow 1.15.5 and tensorflow_hub 0.12.0.
 
 Needs Python 3.7: `pip install tensorflow==1.15.5 tensorflow-hub==0.12.0 'protobuf<3.21'`, then
