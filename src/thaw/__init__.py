@@ -7,6 +7,7 @@ from thaw.inspection import inspect
 from thaw.layer import KerasLayer
 from thaw.load import load, resolve
 from thaw.mending import relax
+from thaw.model_file import load_model
 from thaw.trainable.flags import freeze, only_training, trainable, unfreeze
 from thaw.trainable.select import all_of, any_of, not_, select
 from thaw.trainable.watch import multiply_rates, recompile, unwatch, watch
@@ -25,6 +26,7 @@ __all__ = [
     "inspect",
     "layerwise_decay",
     "load",
+    "load_model",
     "multiply_rates",
     "not_",
     "only_training",

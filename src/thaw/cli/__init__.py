@@ -33,9 +33,9 @@ def root(
 
 def main() -> None:
     """The entry point of the command `thaw`."""
-    from thaw.cli import explain, finetune, inspect
+    from thaw.cli import convert, explain, finetune, inspect
 
-    for command in (inspect, explain, finetune):
+    for command in (inspect, explain, finetune, convert):
         command.add_to(app)
     try:
         app()

@@ -1,0 +1,38 @@
+"""`thaw convert IN OUT.keras`: a legacy model in Keras 3's own format."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from thaw.cli import Backend
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(name="convert")(convert)
+
+
+def convert(
+    handle: Annotated[
+        str, typer.Argument(metavar="IN", help="A .h5 or .keras file, SavedModel, TF1 Hub module or frozen graph.")
+    ],
+    out: Annotated[Path, typer.Argument(help="The file to write; its name ends with .keras.")],
+    backend: Backend = None,
+) -> None:
+    """Write a legacy model in Keras 3's own format."""
+    del backend  # chosen before Keras was imported, in thaw_command
+    if out.suffix != ".keras":
+        raise typer.BadParameter(f"{str(out)!r} does not end with .keras; name the output so")
+    from thaw.layer import KerasLayer
+    from thaw.model_file import load_model
+
+    model = load_model(handle)
+    partial = out.with_name(f".{out.stem}.partial.keras")
+    try:
+        model.save(partial)
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+    how = "by its graph (open it after `import thaw`)" if isinstance(model, KerasLayer) else "as native layers"
+    typer.echo(f"wrote {out}: {len(model.layers)} layers, {model.count_params():,} parameters, {how}")

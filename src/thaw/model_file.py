@@ -1,0 +1,54 @@
+"""`thaw.load_model(path)`: a legacy Keras file or SavedModel as a Keras 3 model, native where that can be.
+
+Native means every layer as Keras 3's own class, config and weights. Where a SavedModel has a class that Keras 3 does not know, or
+no config at all, it opens by its graph, as a `thaw.KerasLayer`. Imports layer, load and formats.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from thaw import load
+from thaw.errors import ConfigNotNativeError, MissingFileError, NoModelConfigError, UnknownFormatError
+from thaw.formats.keras_file import is_keras_file, open_keras_saved_model, read_keras_file
+from thaw.layer import KerasLayer
+
+logger = logging.getLogger("thaw")
+
+
+def load_model(
+    handle: str | os.PathLike[str],
+    *,
+    custom_objects: Mapping[str, Callable[..., Any]] | None = None,
+    into: keras.Model | None = None,
+    native: bool | None = None,
+) -> keras.Model:
+    """The model behind `handle`, as a Keras 3 model.
+
+    Args:
+        handle: a `.h5` or `.keras` file of Keras 1, 2 or 3, or any artifact that `KerasLayer` opens.
+        custom_objects: the user's own layers and functions, by the names that the file gives them.
+        into: a model built in code whose weights are to be read from a file of weights alone.
+        native: True: only as native layers; False: only by the graph; None: native where that can be, else by the graph.
+
+    Raises:
+        ThawError: it is not there, cannot be read, or (`native=True`, or a file without a graph) has what Keras 3 has not; every
+            unknown class is named.
+
+    Example:
+        >>> model = thaw.load_model("old_model.h5")
+    """
+    path = load.resolve(handle)
+    if is_keras_file(path):
+        return read_keras_file(path, custom_objects=custom_objects, into=into)
+    if native is not False:
+        try:
+            return open_keras_saved_model(path, custom_objects=custom_objects)
+        except (ConfigNotNativeError, NoModelConfigError, MissingFileError, UnknownFormatError) as reason:
+            if native:
+                raise
+            logger.info("%s opens by its graph: %s", path, reason)
+    return KerasLayer(path)
