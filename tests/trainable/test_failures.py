@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from thaw.trainable.watch import watch
-from trainable.toys import BACKEND, X, Y, fit, moved, names, tower, values
+from trainable.toys import BACKEND, THOROUGH, X, Y, fit, moved, names, tower, values
 
 
 class Boom(RuntimeError):
@@ -101,7 +101,12 @@ CASES: dict[str, Callable[[keras.Model], None]] = {
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, id=f"T12-{n}") for n in CASES])
+# On TensorFlow the variables always hold their values; a few cases show that nothing else is lost.
+FEW = ("callback-batch-end", "keyboard-interrupt", "data-at-third-batch", "step-in-fit", "step-in-evaluate")
+TRIED = CASES if BACKEND != "tensorflow" or THOROUGH else FEW
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, id=f"T12-{n}") for n in TRIED])
 def test_after_an_error_the_model_is_usable_as_before(name: str) -> None:
     model = toy()
     fit(model)

@@ -35,11 +35,17 @@ def count_own_steps(optimizer: keras.Optimizer | None, wanted: bool) -> None:
         take_over(leaf)
 
 
-def scale_rates(optimizer: keras.Optimizer, rates: Mapping[int, float]) -> None:
-    """Multiply the learning rate of variables, by their ids. Step functions traced before keep their way."""
+def scale_rates(optimizer: keras.Optimizer, rates: Mapping[int, float]) -> bool:
+    """Multiply the learning rate of variables, by their ids; says whether anything changed.
+
+    Step functions traced before keep their way.
+    """
+    wanted, changed = {key: rate for key, rate in rates.items() if rate != 1.0}, False
     for leaf in hooks.leaf_optimizers(optimizer):
-        memory_of(leaf).rates = {key: rate for key, rate in rates.items() if rate != 1.0}
+        changed |= memory_of(leaf).rates != wanted
+        memory_of(leaf).rates = dict(wanted)
         take_over(leaf)
+    return changed
 
 
 def take_over(optimizer: keras.Optimizer) -> None:

@@ -89,8 +89,8 @@ def multiply_rates(model: keras.Model, rates: Mapping[What, float] | Iterable[tu
     pairs = rates.items() if isinstance(rates, Mapping) else rates
     multiples = {id(variable): float(rate) for what, rate in pairs for variable in select(model, what)}
     watch(model)
-    scale_rates(model.optimizer, multiples)
-    _watches[model].rebuild()
+    if scale_rates(model.optimizer, multiples):
+        _watches[model].rebuild()
     return model
 
 
