@@ -101,6 +101,15 @@ def test_huge_declared_shapes_are_refused(tmp_path: Path) -> None:
         read_keras_file(path)
 
 
+def test_a_heap_in_which_hdf5_would_loop_without_end_is_refused(tmp_path: Path) -> None:
+    data = bytearray((FILES / "custom.h5").read_bytes())
+    first = data.index(b"GCOL") + 16
+    data[first : first + 16] = bytes(16)
+    (tmp_path / "m.h5").write_bytes(bytes(data))
+    with pytest.raises(CorruptFileError, match="heap of strings"):
+        read_keras_file(tmp_path / "m.h5")
+
+
 def test_cycles_of_groups_are_refused(tmp_path: Path) -> None:
     path = good(tmp_path / "m.h5")
     with h5py.File(path, "r+") as file:

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from thaw.errors import CorruptFileError, ThawError
+from thaw.formats.keras_file.global_heap import check_global_heaps
 
 __all__ = ["SIGNATURE", "attribute", "is_hdf5", "names", "open_hdf5", "read_array"]
 
@@ -45,6 +46,7 @@ def open_hdf5(path: Path, shown: object = None) -> Iterator[h5py.File]:
     """
     shown = path if shown is None else shown
     try:
+        check_global_heaps(path, shown)
         with h5py.File(path, "r") as file:
             _check(file, shown)
             yield file
