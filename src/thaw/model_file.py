@@ -11,10 +11,10 @@ from typing import Any
 
 import keras
 
-from thaw import load
 from thaw.errors import ConfigNotNativeError, MissingFileError, NoModelConfigError, UnknownFormatError
 from thaw.formats.keras_file import is_keras_file, open_keras_saved_model, read_keras_file
 from thaw.layer import KerasLayer
+from thaw.load import resolve
 
 logger = logging.getLogger("thaw")
 
@@ -41,7 +41,7 @@ def load_model(
     Example:
         >>> model = thaw.load_model("old_model.h5")
     """
-    path = load.resolve(handle)
+    path = resolve(handle)
     if is_keras_file(path):
         return read_keras_file(path, custom_objects=custom_objects, into=into)
     if native is not False:
