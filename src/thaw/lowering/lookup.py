@@ -49,6 +49,9 @@ class Table:
     def __len__(self) -> int:
         return len(self._positions)
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._positions
+
     def initialize(self, keys: np.ndarray, values: np.ndarray) -> None:
         """Fills the table; a second time only with what it holds already.
 
@@ -178,11 +181,25 @@ def mutable_hash_table_of_tensors(
     return _table(context, shared_name, key_dtype, value_dtype, tuple(value_shape), mutable=True)
 
 
-@lowering(
-    "MutableDenseHashTable", "MutableDenseHashTableV2", context=True, stateful=True, gradient="none",
-    ignored=(*SHARING, "initial_num_buckets", "max_load_factor"),
-)  # fmt: skip
+DENSE = (*SHARING, "initial_num_buckets", "max_load_factor")
+
+
+@lowering("MutableDenseHashTable", context=True, stateful=True, gradient="none", ignored=DENSE)
 def mutable_dense_hash_table(
+    context: Context,
+    empty_key: np.ndarray,
+    *,
+    key_dtype: str,
+    value_dtype: str,
+    shared_name: str = "",
+    value_shape: tuple[int, ...] = (),
+) -> Table:
+    """A table that grows; the key that marks free places is no concern of a dictionary."""
+    return _table(context, shared_name, key_dtype, value_dtype, tuple(value_shape), mutable=True)
+
+
+@lowering("MutableDenseHashTableV2", context=True, stateful=True, gradient="none", ignored=DENSE)
+def mutable_dense_hash_table_v2(
     context: Context,
     empty_key: np.ndarray,
     deleted_key: np.ndarray,
@@ -192,7 +209,7 @@ def mutable_dense_hash_table(
     shared_name: str = "",
     value_shape: tuple[int, ...] = (),
 ) -> Table:
-    """A table that grows; the two keys that mark free places are no concern of a dictionary."""
+    """A table that grows; the keys that mark free places are no concern of a dictionary."""
     return _table(context, shared_name, key_dtype, value_dtype, tuple(value_shape), mutable=True)
 
 

@@ -165,14 +165,14 @@ def regex_split_with_offsets(
         spans: list[tuple[int, int]] = []
         last = 0
         for match in delimiter.finditer(text):
-            begin, end = match.span()
+            begin, end = match.span(1) if delimiter.groups else match.span()
             if begin == end:
                 continue
             if last < begin:
                 spans.append((last, begin))
             if keeps and kept.fullmatch(text[begin:end]) is not None:
                 spans.append((begin, end))
-            last = end
+            last = match.end()
         if last < len(text):
             spans.append((last, len(text)))
         pieces.extend(text[b:e] for b, e in spans)

@@ -11,6 +11,7 @@ from thaw.lowering import choose as choose
 from thaw.lowering import color as color
 from thaw.lowering import control_flow as control_flow
 from thaw.lowering import conv as conv
+from thaw.lowering import cross as cross
 from thaw.lowering import ctc as ctc
 from thaw.lowering import detection as detection
 from thaw.lowering import diagonal as diagonal
@@ -29,6 +30,7 @@ from thaw.lowering import pool as pool
 from thaw.lowering import quantization as quantization
 from thaw.lowering import ragged as ragged
 from thaw.lowering import random as random
+from thaw.lowering import recurrent as recurrent
 from thaw.lowering import reductions as reductions
 from thaw.lowering import regex as regex
 from thaw.lowering import resize as resize
@@ -43,5 +45,6 @@ from thaw.lowering import spectral as spectral
 from thaw.lowering import tensor_array as tensor_array
 from thaw.lowering import tensor_list as tensor_list
 from thaw.lowering import text as text
+from thaw.lowering import tokenize as tokenize
 from thaw.lowering import unicode as unicode
 from thaw.lowering import variables as variables

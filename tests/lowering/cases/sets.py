@@ -52,3 +52,8 @@ CASES = [
     ),
     case("SetSize", "rows", i(0, 0, 0, 1, 2, 0, dtype="int64").reshape(3, 2), i(1, 1, 2), i(3, 2, dtype="int64")),
 ]
+
+ELSEWHERE = {
+    "SetDiff1D": "another name of ListDiff",
+    "ThawEvery": "test_host.py: put in by thaw.graph.split_host in place of Unique",
+}

@@ -33,3 +33,5 @@ CASES = [
     case("UnicodeTranscode", "to-utf16", TEXT, **UTF8, output_encoding="UTF-16-BE"),
     case("UnicodeTranscode", "matrix-ignore", BULK.reshape(30, 10), **UTF8, output_encoding="UTF-8", errors="ignore"),
 ]
+
+ELSEWHERE = dict.fromkeys(("NormalizeUTF8", "CaseFoldUTF8"), "test_tokenize.py: ops of TensorFlow Text")
