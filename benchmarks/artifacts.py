@@ -7,10 +7,10 @@ variables, trainable_variables, regularization_losses). `native(name)` is the sa
 import numpy as np
 
 SPECS = {
-    "mobilenet_v2_96": dict(shape=(96, 96, 3), batch=32, width=1280),
-    "mobilenet_v2_224": dict(shape=(224, 224, 3), batch=32, width=1280),
-    "resnet50_224": dict(shape=(224, 224, 3), batch=8, width=2048),
-    "lstm": dict(shape=(50, 128), batch=32, width=128),
+    "mobilenet_v2_96": {"shape": (96, 96, 3), "batch": 32},
+    "mobilenet_v2_224": {"shape": (224, 224, 3), "batch": 32},
+    "resnet50_224": {"shape": (224, 224, 3), "batch": 8},
+    "lstm": {"shape": (50, 128), "batch": 32},
 }
 
 

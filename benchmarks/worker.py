@@ -2,10 +2,12 @@
 
     python benchmarks/worker.py SIDE ARTIFACT FOLDER
 
-SIDE: "thaw" and "native" run on the backend that KERAS_BACKEND names; "hub" is hub.KerasLayer on tf_keras. Measured: import of the
-framework (until the layer class is there), load (until the weights are on the device), first prediction (tracing and compiling
-included), prediction (median), first training step, training step (median; everything trained, SGD, batch statistics), peak memory.
+SIDE: "thaw" and "native" run on the backend that KERAS_BACKEND names; "hub" is hub.KerasLayer on tf_keras. Measured: import of
+the framework (until the layer class is there), load (until the weights are on the device), first prediction (tracing and
+compiling included), prediction (median), first training step, training step (median; everything trained, SGD, batch
+statistics), peak memory.
 """
+# ruff: noqa: E402 - imports are what is measured
 
 import json
 import os

@@ -1,5 +1,6 @@
 """Pretrained TensorFlow-era models as Keras 3 models: seen, chosen, trained and saved, on JAX, PyTorch or TensorFlow."""
 
+from thaw.allocator import tune_allocator
 from thaw.errors import ThawError
 from thaw.explanation import explain
 from thaw.finetune.schedule import Phase, gradual_unfreezing, layerwise_decay, probe_then_full, schedule
@@ -37,6 +38,7 @@ __all__ = [
     "schedule",
     "select",
     "trainable",
+    "tune_allocator",
     "unfreeze",
     "unwatch",
     "watch",
