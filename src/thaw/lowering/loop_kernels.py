@@ -5,6 +5,7 @@ Keras runs on. PyTorch needs nothing here: its loops run step by step. What is d
 """
 # ruff: noqa: TID251
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -26,6 +27,11 @@ def is_staged() -> bool:
 
         return not tf.executing_eagerly()
     return False
+
+
+def wanted() -> bool:
+    """Whether loops are taken apart for speed; THAW_KERNELS=off in the environment runs them plainly."""
+    return os.environ.get("THAW_KERNELS", "on") != "off"
 
 
 def is_traced(value: Value) -> bool:
@@ -95,6 +101,61 @@ def scan(
     if spare:
         step = jax.checkpoint(step, policy=jax.checkpoint_policies.dots_saveable, prevent_cse=False)
     last, stacked = jax.lax.scan(step, carry, rows, length=length)
+    return last, stacked
+
+
+def scan_with_weights(
+    step: Callable[[Any, Any, Any, Any], tuple[Any, tuple[Any, Any]]],
+    carry: Any,
+    rows: Any,
+    length: int,
+    weights: Sequence[Value],
+    lefts: Sequence[tuple[int, ...]],
+) -> tuple[Any, Any]:
+    """A scan that takes the gradients of `weights` after the loop, in one large product each, instead of adding up per round.
+
+    Args:
+        step: of (carry, row, weights, zeros); gives (carry, (what is stacked, left sides)). It must use each of the weights as
+            `left @ weights + zeros` alone.
+        carry: at the start.
+        rows: stacked.
+        length: how many rounds.
+        weights: (inputs, outputs), one a product; one tensor may stand there twice.
+        lefts: shapes of the left sides, (batch, inputs).
+    """
+    import jax
+
+    def run(held: Any, carry: Any, rows: Any, zeros: Any) -> Any:
+        def one(carry: Any, row: Any) -> Any:
+            return step(carry, row[0], held, row[1])
+
+        return scan(one, carry, (rows, zeros), length)
+
+    weights = tuple(weights)
+    zeros = tuple(jax.numpy.zeros((length, shape[0], w.shape[1]), w.dtype) for shape, w in zip(lefts, weights, strict=True))
+    run_, hidden = jax.closure_convert(run, weights, carry, rows, zeros)
+
+    @jax.custom_vjp  # type: ignore[untyped-decorator]
+    def whole(weights: Any, carry: Any, rows: Any, hidden: Any) -> Any:
+        last, (stacked, _) = run_(weights, carry, rows, zeros, *hidden)
+        return last, stacked
+
+    def forward(weights: Any, carry: Any, rows: Any, hidden: Any) -> Any:
+        def held(carry: Any, rows: Any, zeros: Any, hidden: Any) -> Any:
+            return run_(weights, carry, rows, zeros, *hidden)
+
+        (last, (stacked, left)), back = jax.vjp(held, carry, rows, zeros, hidden)
+        return (last, stacked), (back, left)
+
+    def backward(kept: Any, cotangents: Any) -> Any:
+        back, left = kept
+        nothing = jax.tree.map(jax.numpy.zeros_like, left)
+        carry, rows, products, hidden = back((cotangents[0], (cotangents[1], nothing)))
+        flat = [(x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])) for x, y in zip(left, products, strict=True)]
+        return tuple([x.T @ y for x, y in flat]), carry, rows, hidden
+
+    whole.defvjp(forward, backward)
+    last, stacked = whole(weights, carry, rows, tuple(hidden))
     return last, stacked
 
 

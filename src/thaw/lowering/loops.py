@@ -11,7 +11,7 @@ Not here: what a list is (`lists`). Imports run, lists, trips and loop_kernels.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -22,6 +22,7 @@ from thaw.graph.ir import Graph
 from thaw.lowering import loop_kernels
 from thaw.lowering.effects import draws_random, written
 from thaw.lowering.lists import GrowthError, TensorList
+from thaw.lowering.loop_slices import take_apart, whole
 from thaw.lowering.run import Context
 from thaw.lowering.trips import BOUND, EXACT, LIMIT, UNBOUNDED, Simulator, Trips, invariants
 from thaw.lowering.values import Handle, NotKnownError, Value, dtype_of, is_host, known, on_device
@@ -154,6 +155,7 @@ class _Staged:
         self.seed = context.next_seed() if draws_random(context, loop.body) else None
         self.changed: dict[str, None] = {}
         self.limit = context.max_iterations or LIMIT
+        self.slices = whole(loop.body)
 
     def child(self, values: Sequence[Value], index: Value) -> Context:
         """The context of one round, assigned variables having these `values`."""
@@ -169,7 +171,7 @@ class _Staged:
     def body(self, values: Sequence[Value], keys: Sequence[Value], index: Value) -> tuple[list[Value], list[Value]]:
         """One round: the loop variables and assigned variables after it."""
         child = self.child(keys, index)
-        after = self.context.call(self.loop.body, values, child)
+        after = self.context.call(self.slices.body, values, child)
         assert isinstance(child.writes, Writes)
         self.changed.update(child.writes.own)
         return after, [child.read(key) for key in self.keys]
@@ -194,6 +196,10 @@ def hand_on(context: Context, key: str, value: Value) -> None:
         context.variable(key).assign(value)
 
 
+Carry: TypeAlias = tuple[list[Value], list[Value]]
+"""What a scan carries: loop variables, assigned variables."""
+
+
 class _ShapeChangeError(Exception):
     """Internal: a carried value changes its shape from round to round."""
 
@@ -209,6 +215,7 @@ class _Jax(_Staged):
         except (_ShapeChangeError, StaticInputError, LoweringError) as trouble:
             if isinstance(trouble, LoweringError) and not isinstance(trouble.__cause__, GrowthError):
                 raise
+            self.slices = whole(self.loop.body)
             known_length = self.trips.count if self.trips.kind == EXACT else None
             if known_length is not None and known_length <= UNROLLED:
                 return self._unrolled()
@@ -244,24 +251,28 @@ class _Jax(_Staged):
         """Decides what is carried, and with which start."""
         loop = self.loop
         self.counters = counters
-        self.rows = {k: np.stack([np.asarray(v) for v in history]) for k, history in counters.items()}
-        self.slots = [
-            k
-            for k, v in enumerate(loop.values)
-            if k not in loop.fixed and k not in counters and (is_host(v) or ops.is_tensor(v) or isinstance(v, TensorList))
+        self.hosts = {k: np.stack([np.asarray(v) for v in history]) for k, history in counters.items()}
+        changing = [
+            k for k in range(len(loop.values)) if k not in loop.fixed and k not in counters and k not in self.slices.writes
         ]
+        self.slots = [k for k in changing if _is_carried(loop.values[k])]
         self.empty = {k for k in self.slots if isinstance(loop.values[k], TensorList) and not _has_shape(loop.values[k])}
         start = {k: _tensor(loop.values[k]) for k in self.slots if k not in self.empty}
         keys = self.carried_keys()
-        hosts = {k: on_device(rows[0]) for k, rows in self.rows.items()}
+        hosts = {k: on_device(rows[0]) for k, rows in self.hosts.items()}
+        self.reads = [self._rows_read(place, counter) for place, counter in self.slices.reads]
+        self.weights = [on_device(loop.values[place]) for place in self.slices.products]
+        zeros = [ops.zeros((), dtype_of(w)) for w in self.weights]
 
-        def once(carried: dict[int, Value], keys: list[Value], hosts: dict[int, Value], index: Value) -> Any:
-            values = self._values(carried, hosts)
+        def once(carried: dict[int, Value], keys: list[Value], hosts: dict[int, Value], reads: list[Value], index: Value) -> Any:
+            values = self._values(carried, hosts, [r[0] for r in reads], self.weights, zeros)
             after, new_keys = self.body(values, keys, index)
             kept = {k: _tensor(after[k]) for k in self.slots if not _still_empty(after[k])}
-            return kept, new_keys
+            written_rows = {k: on_device(after[k]) for k in self.slices.writes}
+            return kept, new_keys, written_rows, after[len(loop.values) :]
 
-        found, _ = loop_kernels.shapes(once, start, keys, hosts, np.int32(0))
+        found, _, self.written, lefts = loop_kernels.shapes(once, start, keys, hosts, self.reads, np.int32(0))
+        self.lefts = [tuple(left.shape) for left in lefts]
         for k in list(self.slots):
             if k not in found:
                 self.slots.remove(k)  # a list into which nothing is ever written
@@ -272,67 +283,105 @@ class _Jax(_Staged):
         self.start = [start[k] for k in self.slots]
         self.start_keys = keys
 
-    def _values(self, carried: Mapping[int, Value], hosts: Mapping[int, Value]) -> list[Value]:
+    def _rows_read(self, place: int, counter: int) -> Value:
+        """The rows of a list that the rounds read, in order."""
+        first = int(self.trips.counters[counter][0])
+        return on_device(self.loop.values[place].array())[first : first + self.trips.count]
+
+    def _list_written(self, place: int, rows: Value, active: Value | None) -> TensorList:
+        """A list after the loop, `rows` having been written into it one by one (where the loop was `active`)."""
+        before: TensorList = self.loop.values[place]
+        first = int(self.trips.counters[self.slices.writes[place]][0])
+        array = on_device(before.array(tuple(rows.shape[1:])))
+        rows = ops.cast(rows, dtype_of(array))
+        if active is not None:
+            there = ops.reshape(active, (-1, *[1] * (len(rows.shape) - 1)))
+            rows = ops.where(there, rows, array[first : first + self.trips.count])
+        if rows.shape[0] != array.shape[0]:
+            rows = ops.slice_update(array, (first, *[0] * (len(array.shape) - 1)), rows)
+        return TensorList(before.dtype, before.shape, stacked=rows)
+
+    def _values(
+        self,
+        carried: Mapping[int, Value],
+        hosts: Mapping[int, Value],
+        reads: Sequence[Value] = (),
+        weights: Sequence[Value] = (),
+        zeros: Sequence[Value] = (),
+    ) -> list[Value]:
         """The inputs of body and condition."""
         values = list(self.loop.values)
         for k, value in carried.items():
             values[k] = _like(self.loop.values[k], value)
         for k, value in hosts.items():
             values[k] = value
-        return values
+        return [*values, *reads, *[part for pair in zip(weights, zeros, strict=True) for part in pair]]
 
-    def _round(
-        self, carry: tuple[list[Value], list[Value]], hosts: Mapping[int, Value], index: Value
-    ) -> tuple[list[Value], list[Value]]:
-        values = self._values(dict(zip(self.slots, carry[0], strict=True)), hosts)
+    def _round(self, carry: Carry, hosts: Mapping[int, Value], index: Value, *more: Sequence[Value]) -> tuple[Carry, Any, Any]:
+        """One round: what is carried, the rows written, and the left sides of products."""
+        values = self._values(dict(zip(self.slots, carry[0], strict=True)), hosts, *more)
         after, keys = self.body(values, carry[1], index)
         new = [_tensor(after[k]) for k in self.slots]
-        return (
+        carried = (
             [ops.cast(n, dtype_of(o)) if dtype_of(n) != dtype_of(o) else n for n, o in zip(new, carry[0], strict=True)],
             [ops.cast(on_device(n), dtype_of(o)) for n, o in zip(keys, carry[1], strict=True)],
         )
+        return carried, {k: on_device(after[k]) for k in self.slices.writes}, after[len(self.loop.values) :]
 
-    def _goes_on(self, carry: tuple[list[Value], list[Value]], hosts: Mapping[int, Value], index: Value) -> Value:
+    def _goes_on(self, carry: Carry, hosts: Mapping[int, Value], index: Value) -> Value:
         values = self._values(dict(zip(self.slots, carry[0], strict=True)), hosts)
         return self.condition(values, carry[1], index)
 
-    def _results(self, carry: tuple[list[Value], list[Value]], finals: Mapping[int, Value]) -> list[Value]:
+    def _results(self, carry: Carry, finals: Mapping[int, Value], lists: Mapping[int, TensorList]) -> list[Value]:
         self.hand_on(carry[1])
-        return self._values(dict(zip(self.slots, carry[0], strict=True)), finals)
+        return self._values(dict(zip(self.slots, carry[0], strict=True)), {**finals, **lists})
 
     def _scan(self) -> list[Value]:
         exact = self.trips.kind == EXACT
         given = self.trips.kind == UNBOUNDED
         count = self.context.max_iterations if given else self.trips.count
         assert count is not None
+        if loop_kernels.wanted():
+            self.slices = take_apart(
+                self.context, self.loop.condition, self.loop.body, self.loop.values, self.loop.fixed, self.trips
+            )
         self._prepare({} if given else self.trips.counters)
-        rows = {k: row[:count] for k, row in self.rows.items()}
-        xs = (rows, np.arange(count, dtype=np.int32))
+        hosts = {k: row[:count] for k, row in self.hosts.items()}
+        rows = (hosts, self.reads, np.arange(count, dtype=np.int32))
 
-        def step(carry: Any, row: Any) -> Any:
-            hosts, index = row
-            return self._round(carry, hosts, index), None
+        def step(carry: Any, row: Any, weights: Any = (), zeros: Any = ()) -> Any:
+            hosts, reads, index = row
+            new, written_rows, lefts = self._round(carry, hosts, index, reads, weights, zeros)
+            return new, (written_rows, lefts)
 
-        def masked(carry: Any, row: Any) -> Any:
-            hosts, index = row
+        def masked(carry: Any, row: Any, weights: Any = (), zeros: Any = ()) -> Any:
+            hosts, reads, index = row
             active, rounds, old = carry
             active = ops.logical_and(active, self._goes_on(old, hosts, index))
             # Past the end the counters of the first round stand in: 1 / (n - i) would give a gradient that is not a number.
-            hosts = {k: ops.where(active, v, self.rows[k][0]) for k, v in hosts.items()}
-            new = self._round(old, hosts, index)
+            hosts = {k: ops.where(active, v, self.hosts[k][0]) for k, v in hosts.items()}
+            new, written_rows, lefts = self._round(old, hosts, index, reads, weights, zeros)
             kept = tuple([ops.where(active, n, o) for n, o in zip(ns, os, strict=True)] for ns, os in zip(new, old, strict=True))
-            return (active, rounds + ops.cast(active, "int32"), kept), None
+            return (active, rounds + ops.cast(active, "int32"), kept), ((written_rows, active), lefts)
+
+        def scanned(step: Any, start: Any) -> Any:
+            if self.weights:
+                return loop_kernels.scan_with_weights(step, start, rows, count, self.weights, self.lefts)
+            last, (stacked, _) = loop_kernels.scan(step, start, rows, count)
+            return last, stacked
 
         start = (self.start, self.start_keys)
         if exact:
-            carry, _ = loop_kernels.scan(step, start, xs, count)
-            return self._results(carry, {k: history[-1] for k, history in self.counters.items()})
+            carry, stacked = scanned(step, start)
+            lists = {k: self._list_written(k, r, None) for k, r in stacked.items()}
+            return self._results(carry, {k: history[-1] for k, history in self.counters.items()}, lists)
         before = (ops.convert_to_tensor(True), ops.convert_to_tensor(0, "int32"), start)
-        (active, rounds, carry), _ = loop_kernels.scan(masked, before, xs, count)
+        (active, rounds, carry), (stacked, was_active) = scanned(masked, before)
         if given:
             goes_on = ops.logical_and(active, self._goes_on(carry, {}, np.int32(count)))
             loop_kernels.check_ended(goes_on, self.loop.name, count, given=True)
-        return self._results(carry, {k: ops.take(row, rounds, axis=0) for k, row in self.rows.items()})
+        lists = {k: self._list_written(k, r, was_active) for k, r in stacked.items()}
+        return self._results(carry, {k: ops.take(row, rounds, axis=0) for k, row in self.hosts.items()}, lists)
 
     def _forward_only(self) -> list[Value]:
         self._prepare({})
@@ -341,7 +390,7 @@ class _Jax(_Staged):
             return ops.logical_and(index < self.limit, self._goes_on(self._split(flat), {}, index))
 
         def body(index: Value, *flat: Value) -> list[Value]:
-            values, keys = self._round(self._split(flat), {}, index)
+            (values, keys), _, _ = self._round(self._split(flat), {}, index)
             return [index + 1, *values, *keys]
 
         start = [ops.convert_to_tensor(0, "int32"), *self.start, *self.start_keys]
@@ -349,9 +398,9 @@ class _Jax(_Staged):
         carry = self._split(flat)
         goes_on = ops.logical_and(index >= self.limit, self._goes_on(carry, {}, index))
         loop_kernels.check_ended(goes_on, self.loop.name, self.limit, given=False)
-        return self._results(carry, {})
+        return self._results(carry, {}, {})
 
-    def _split(self, flat: Sequence[Value]) -> tuple[list[Value], list[Value]]:
+    def _split(self, flat: Sequence[Value]) -> Carry:
         return list(flat[: len(self.slots)]), list(flat[len(self.slots) :])
 
 
@@ -424,6 +473,10 @@ def _where(active: Value, new: Value, old: Value) -> Value:
     if is_host(new) or ops.is_tensor(new):
         return ops.where(active, on_device(new), on_device(old))
     return old
+
+
+def _is_carried(value: Value) -> bool:
+    return is_host(value) or ops.is_tensor(value) or isinstance(value, TensorList)
 
 
 def _has_shape(value: TensorList) -> bool:
