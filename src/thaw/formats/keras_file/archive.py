@@ -5,6 +5,7 @@ Imports errors only.
 
 import json
 import shutil
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -86,7 +87,7 @@ def open_archive(path: Path) -> Iterator[KerasArchive]:
         with zipfile.ZipFile(path) as archive:
             _check(path, archive)
             yield KerasArchive(path, archive)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, UnicodeDecodeError, OSError) as error:
         raise CorruptFileError(path, f"the zip says {str(error)[:200]!r}") from error
 
 
@@ -98,7 +99,7 @@ def is_keras_archive(path: Path) -> bool:
                 return False
         with zipfile.ZipFile(path) as archive:
             return _CONFIG in archive.namelist()
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError):
+    except (zipfile.BadZipFile, struct.error, OSError, EOFError, NotImplementedError, ValueError):
         return False
 
 
@@ -132,6 +133,10 @@ def _check(path: Path, archive: zipfile.ZipFile) -> None:
     if total > path.stat().st_size:
         raise CorruptFileError(path, f"its members claim {total} bytes, more than the file has")
     for info in members:
+        if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise CorruptFileError(
+                path, f"the member {info.filename!r} is encrypted or packed in a way that Keras does not write"
+            )
         if info.filename.startswith(("/", "\\")) or ".." in info.filename.split("/") or ":" in info.filename:
             raise CorruptFileError(path, f"the member {info.filename!r} points outside the archive")
         if info.file_size > info.compress_size * _MOST_INFLATION + 4096:
