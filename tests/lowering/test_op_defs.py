@@ -19,7 +19,7 @@ NOT_TENSORFLOWS = {
     "CaseFoldUTF8": "TensorFlow Text",
     "NormalizeUTF8": "TensorFlow Text",
     "RegexSplitWithOffsets": "TensorFlow Text",
-    "SetDiff1D": "another name of ListDiff",
+    "WordpieceTokenizeWithOffsets": "TensorFlow Text",
 }
 """Registered ops that TensorFlow itself does not define, and where they come from; those of our own passes begin with Thaw."""
 

@@ -72,7 +72,7 @@ def unique_with_counts_v2(
     return np.take(x, first, along), inverse.astype(out_idx), np.bincount(inverse, minlength=len(first)).astype(out_idx)
 
 
-@lowering("ListDiff", "SetDiff1D", host=True, gradient="none")
+@lowering("ListDiff", host=True, gradient="none")
 def list_diff(x: np.ndarray, y: np.ndarray, *, out_idx: str = "int32") -> tuple[np.ndarray, np.ndarray]:
     """The elements of `x` that are not in `y`, in order, and where they stood."""
     taken = set(y.tolist())

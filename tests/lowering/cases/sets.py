@@ -54,6 +54,5 @@ CASES = [
 ]
 
 ELSEWHERE = {
-    "SetDiff1D": "another name of ListDiff",
     "ThawEvery": "test_host.py: put in by thaw.graph.split_host in place of Unique",
 }
