@@ -7,9 +7,11 @@ import pytest
 import thaw.lowering.table  # noqa: F401  (fills the registry)
 from thaw.graph.ir import Graph, Node, Tensor
 from thaw.lowering.run import Context, Plan, Resources
+from thaw.lowering.values import Handle
 
 N = np.array([4000], dtype="int32")
 SEED = np.array([3, 4], dtype="int64")
+OBJECT, ALG = Handle("state"), np.int64(1)
 KEY = (np.array([3], "uint64"), np.array([4, 5], "uint64"), np.int32(1))
 
 
@@ -33,6 +35,11 @@ MOMENTS = [  # op, inputs, attributes, dtype, mean, standard deviation
     ("StatelessMultinomial", (HALF_HALF, np.int32(4000), SEED), {"output_dtype": "int32"}, "int32", 0.75, 0.829),
     ("RandomGamma", (N, np.float32(3)), {}, "float32", 3, 3**0.5),
     ("StatelessRandomGammaV2", (N, SEED, np.float32(3)), {}, "float32", 3, 3**0.5),
+    ("StatelessRandomGammaV3", (N, *KEY, np.float32(3)), {}, "float32", 3, 3**0.5),
+    ("StatefulUniform", (OBJECT, ALG, N), {}, "float32", 0.5, 12**-0.5),
+    ("StatefulStandardNormalV2", (OBJECT, ALG, N), {}, "float32", 0, 1),
+    ("StatefulTruncatedNormal", (OBJECT, ALG, N), {}, "float32", 0, 0.8796),
+    ("StatefulUniformInt", (OBJECT, ALG, N, np.int32(0), np.int32(11)), {}, "int32", 5, 10**0.5),
     ("RandomPoisson", (N, np.float32(3)), {}, "float32", 3, 3**0.5),
     ("RandomPoissonV2", (N, np.float32(3)), {}, "int64", 3, 3**0.5),
 ]
@@ -57,16 +64,15 @@ def test_seeded_runs_repeat():
     np.testing.assert_array_equal(one, two)
 
 
-def test_shuffle_moves_whole_rows():
+@pytest.mark.parametrize(("op", "rest"), [("RandomShuffle", ()), ("StatelessShuffle", KEY)])
+def test_shuffle_moves_whole_rows(op, rest):
     rows = np.arange(60, dtype="float32").reshape(20, 3)
-    shuffled = draw("RandomShuffle", (keras.ops.convert_to_tensor(rows),), {}, keras.random.SeedGenerator(7))
+    shuffled = draw(op, (keras.ops.convert_to_tensor(rows), *rest), {}, keras.random.SeedGenerator(7))
     assert not np.array_equal(shuffled, rows)
     np.testing.assert_array_equal(shuffled[np.argsort(shuffled[:, 0])], rows)
 
 
 def test_generator_object_gives_fresh_states():
-    from thaw.lowering.values import Handle
-
     generator = keras.random.SeedGenerator(7)
     inputs = (Handle("state"), np.int32(1), np.uint64(256))
     one, two = (draw("RngReadAndSkip", inputs, {}, generator) for _ in range(2))

@@ -97,15 +97,25 @@ SCATTERS = {
 }
 
 
-@pytest.mark.parametrize("kind", ["Resource", "ResourceNd", "Reference"])
+@pytest.mark.parametrize("kind", ["Resource", "ResourceNd", "Reference", "ReferenceNd"])
 @pytest.mark.parametrize("how", SCATTERS)
 def test_rows_are_scattered(how, kind):
     expected = TABLE.copy()
     expected[IDS] = SCATTERS[how](TABLE[IDS], ROWS)
-    op = {"Resource": "ResourceScatter", "ResourceNd": "ResourceScatterNd", "Reference": "Scatter"}[kind] + how
-    ids = IDS[:, None] if kind == "ResourceNd" else IDS
-    nodes = [REFERENCE if kind == "Reference" else HANDLE, node("s", op, "v", "ids", "x")]
+    op = kind.replace("Reference", "").replace("Resource", "ResourceScatter")
+    op = (op if op.startswith("Resource") else f"Scatter{op}") + how
+    ids = IDS[:, None] if kind.endswith("Nd") else IDS
+    nodes = [REFERENCE if kind.startswith("Reference") else HANDLE, node("s", op, "v", "ids", "x")]
     _, variables = run(nodes, ["ids", "x"], [], [ids, ROWS], ("s",), v=TABLE)
+    np.testing.assert_array_equal(variables["v"], expected)
+
+
+def test_slice_is_assigned():
+    vectors = [Node(n, "Const", attrs={"value": np.array(v, "int32")}) for n, v in (("b", [1, 0]), ("e", [3, 2]), ("s", [1, 1]))]
+    nodes = [HANDLE, *vectors, node("a", "ResourceStridedSliceAssign", "v", "b", "e", "s", "x")]
+    _, variables = run(nodes, ["x"], [], [ROWS[:, :2]], ("a",), v=TABLE)
+    expected = TABLE.copy()
+    expected[1:3, :2] = ROWS[:, :2]
     np.testing.assert_array_equal(variables["v"], expected)
 
 
@@ -134,10 +144,11 @@ def test_shape_and_state_are_known():
     assert second
 
 
-@pytest.mark.parametrize("op", ["PartitionedCall", "StatefulPartitionedCall", "double"])
+@pytest.mark.parametrize("op", ["PartitionedCall", "StatefulPartitionedCall", "BatchFunction", "double"])
 def test_function_is_called(op):
     double = Graph("double", {"s": node("s", "Add", "a", "a")}, (Tensor("a"),), (Tensor("s"),))
     attrs = {} if op == "double" else {"f": FunctionName("double"), "Tin": ("float32",), "Tout": ("float32",)}
+    attrs |= {"num_batch_threads": 1, "Tcaptured": ()} if op == "BatchFunction" else {}
     (value,), _ = run([node("c", op, "x", **attrs)], ["x"], ["c"], [ROWS], library={"double": double})
     np.testing.assert_array_equal(value, 2 * ROWS)
 

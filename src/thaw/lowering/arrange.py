@@ -26,6 +26,27 @@ def conjugate_transpose(x: Value, perm: Value) -> Value:
     return apply(lambda np, y: np.conj(y), result) if is_complex(x) else result
 
 
+def _renamed(source: str, target: str) -> list[int]:
+    """For each axis of `target` where it is in `source`: ("NHWC", "NCHW") gives [0, 3, 1, 2]."""
+    return [source.index(axis) for axis in target]
+
+
+@lowering("DataFormatDimMap", gradient="none")
+def format_axis(x: Value, *, src_format: str = "NHWC", dst_format: str = "NCHW") -> Value:
+    """Axis numbers of one layout in another."""
+    where = numpy.array([dst_format.index(axis) for axis in src_format])
+    return apply(lambda np, x, w: np.take(w, x % len(src_format)), x, where.astype("int32"))
+
+
+@lowering("DataFormatVecPermute", gradient="none")
+def format_vector(x: Value, *, src_format: str = "NHWC", dst_format: str = "NCHW") -> Value:
+    """Lengths or paddings by axis, in the order of another layout; of a short vector, the axes of space alone."""
+    if static_shape(x)[0] == len(src_format) - 2:
+        src_format, dst_format = (f.replace("N", "").replace("C", "") for f in (src_format, dst_format))
+    order = numpy.array(_renamed(src_format, dst_format))
+    return apply(lambda np, x, o: np.take(x, o, axis=0), x, order.astype("int32"))
+
+
 @lowering("InvertPermutation", gradient="none")
 def invert_permutation(x: Value) -> Value:
     """The permutation that undoes `x`."""

@@ -43,6 +43,12 @@ def default(input: Value) -> Value:
     return input
 
 
+@lowering("GuaranteeConst", "DeepCopy")
+def same(input: Value) -> Value:
+    """The input."""
+    return input
+
+
 @lowering("PreventGradient", ignored=("message",))
 def prevent_gradient(input: Value) -> Value:
     """The input; TensorFlow would refuse to differentiate, which a call for training here may do all the same."""
@@ -67,10 +73,7 @@ def ensure_shape(input: Value, *, shape: tuple[int | None, ...] | None) -> Value
         len(own) == len(shape) and all(a is None or b is None or b < 0 or a == b for a, b in zip(own, shape, strict=True))
     )
     if not fits:
-        raise GraphError(
-            f"A tensor of shape {own} reached an EnsureShape that asks for {shape}. "
-            "Expected inputs of the published shape; check what you feed (`thaw inspect` prints the signature)."
-        )
+        raise ShapeRefusedError(own, shape)
     return input
 
 
@@ -120,6 +123,42 @@ def print_nothing(input: Value) -> Value:
 def call(context: Context, *args: Value, f: Any) -> Value:
     """What the function `f` gives."""
     return tuple(context.call(f, args))
+
+
+@lowering(
+    "BatchFunction",
+    context=True,
+    stateful=True,
+    ignored=(
+        "Tin",
+        "Tcaptured",
+        "Tout",
+        "num_batch_threads",
+        "max_batch_size",
+        "batch_timeout_micros",
+        "max_enqueued_batches",
+        "allowed_batch_sizes",
+        "container",
+        "shared_name",
+        "batching_queue",
+        "low_priority_max_batch_size",
+        "low_priority_batch_timeout_micros",
+        "low_priority_allowed_batch_sizes",
+        "low_priority_max_enqueued_batches",
+        "mixed_priority_policy",
+        "batch_padding_policy",
+        "enable_large_batch_splitting",
+    ),
+)
+def call_batched(context: Context, *in_and_captured_tensors: Value, f: Any) -> Value:
+    """What the function `f` gives for this batch alone: a server would wait for others to join it."""
+    return tuple(context.call(f, in_and_captured_tensors))
+
+
+@lowering("FakeParam", gradient="none")
+def unused_value(*, dtype: str, shape: tuple[int | None, ...] | None) -> Value:
+    """Zeros in place of a value that this branch does not have and nobody reads."""
+    return numpy.zeros([n or 0 for n in shape or ()], dtype=numpy_dtype(dtype))
 
 
 def _lengths_of(x: Value) -> list[Any]:

@@ -79,6 +79,15 @@ def _top(x: Value, k: int, dtype: str) -> Value:
     return ops.take_along_axis(x, order, axis=-1), ops.cast(order, dtype)
 
 
+@lowering("ApproxTopK", ignored=("recall_target", "reduction_input_size_override", "aggregate_to_topk"))
+def top_k_along(input: Value, *, k: int, reduction_dimension: int = -1, is_max_k: bool = True) -> Value:
+    """The k greatest (or least) along an axis, exactly, and where they are."""
+    moved = apply(lambda np, x: np.moveaxis(x, reduction_dimension, -1), input)
+    values, places = _top(moved if is_max_k else -moved, k, "int32")
+    back = [apply(lambda np, x: np.moveaxis(x, -1, reduction_dimension), v) for v in (values, places)]
+    return (back[0] if is_max_k else -back[0]), back[1]
+
+
 @lowering("NthElement", static=("n",))
 def nth_element(input: Value, n: Value, *, reverse: bool = False) -> Value:
     """The n-th smallest (`reverse`: greatest) along the last axis."""
@@ -107,6 +116,44 @@ def lower_bound(sorted_inputs: Value, values: Value, *, out_type: str = "int32")
 def upper_bound(sorted_inputs: Value, values: Value, *, out_type: str = "int32") -> Value:
     """Where each value would be put in its sorted row, behind its equals."""
     return _bounds(sorted_inputs, values, out_type, right=True)
+
+
+@lowering("Bucketize", gradient="none")
+def bucketize(input: Value, *, boundaries: tuple[float, ...]) -> Value:
+    """In which of the intervals between `boundaries` each number lies."""
+
+    def function(np: Any, x: Value, limits: Value) -> Value:
+        x = x.astype("float32") if np is numpy else ops.cast(x, "float32")
+        return np.sum(np.expand_dims(x, -1) >= limits, axis=-1)
+
+    return cast(apply(function, input, numpy.array(boundaries, dtype="float32")), "int32")
+
+
+@lowering("BoostedTreesBucketize", gradient="none", ignored=("num_features",))
+def bucketize_features(*float_values_and_bucket_boundaries: Value) -> Value:
+    """For each feature in which bucket its numbers lie, the last one open upwards."""
+    half = len(float_values_and_bucket_boundaries) // 2
+    values, limits = float_values_and_bucket_boundaries[:half], float_values_and_bucket_boundaries[half:]
+
+    def function(np: Any, x: Value, limits: Value) -> Value:
+        below = np.sum(np.expand_dims(np.reshape(x, (-1,)), -1) > limits, axis=-1)
+        return np.minimum(below, (static_shape(limits)[0] or 1) - 1)
+
+    return tuple(cast(apply(function, v, b), "int32") for v, b in zip(values, limits, strict=True))
+
+
+@lowering("UnravelIndex", static=("dims",), gradient="none")
+def unravel_index(indices: Value, dims: Value) -> Value:
+    """Positions in an array of shape `dims`, of flat positions: one column each."""
+
+    def function(np: Any, flat: Value) -> Value:
+        columns = []
+        for length in reversed([int(n) for n in dims]):
+            columns.append(flat % length)
+            flat = flat // length
+        return np.stack(columns[::-1])
+
+    return apply(function, indices)
 
 
 @lowering("DynamicStitch", "ParallelDynamicStitch")

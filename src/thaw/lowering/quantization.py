@@ -36,8 +36,9 @@ def fake_quantized(x: Value, low: Value, high: Value, num_bits: int, narrow_rang
     x, low, high = (on_device(v) for v in (x, low, high))
     least, greatest, step = _nudged(ops.stop_gradient(low), ops.stop_gradient(high), num_bits, narrow_range)
     inside = ops.clip(x, least, greatest)
-    zero = ops.floor(-least / step + 0.5)
-    rounded = ops.floor((inside - least) / step - zero + 0.5) * step
+    per_step = 1 / step  # the very order of operations decides what falls on a half
+    zero = ops.floor(-least * per_step + 0.5)
+    rounded = ops.floor((inside - least) * per_step - zero + 0.5) * step
     value = ops.where(x < least, low, ops.where(x > greatest, high, x))
     return straight_through(value, rounded)
 

@@ -268,3 +268,62 @@ def key_counter_and_algorithm(seed: Value) -> Value:
 def rng_state(context: Context, resource: Handle, alg: Value, delta: Value) -> Value:
     """A fresh state of a generator object; the object itself is left as the artifact has it."""
     return keras.random.randint((3,), 0, 2**31 - 1, dtype="int32", seed=context.next_seed())
+
+
+# Ops of a generator object (tf.random.Generator): drawn from the layer's generator; the object stays as it is.
+
+
+@lowering("StatefulUniform", context=True, stateful=True, static=("shape",), ignored=("shape_dtype",), gradient="none")
+def generator_uniform(context: Context, resource: Handle, algorithm: Value, shape: Value, *, dtype: str = "float32") -> Value:
+    """Uniform in [0, 1)."""
+    return keras.random.uniform(lengths(shape), dtype=dtype, seed=context.next_seed())
+
+
+@lowering("StatefulStandardNormalV2", context=True, stateful=True, static=("shape",), ignored=("shape_dtype",), gradient="none")
+def generator_normal(context: Context, resource: Handle, algorithm: Value, shape: Value, *, dtype: str = "float32") -> Value:
+    """Standard normal."""
+    return keras.random.normal(lengths(shape), dtype=dtype, seed=context.next_seed())
+
+
+@lowering("StatefulTruncatedNormal", context=True, stateful=True, static=("shape",), ignored=("shape_dtype",), gradient="none")
+def generator_truncated_normal(
+    context: Context, resource: Handle, algorithm: Value, shape: Value, *, dtype: str = "float32"
+) -> Value:
+    """Standard normal, what lies beyond two drawn again."""
+    return keras.random.truncated_normal(lengths(shape), dtype=dtype, seed=context.next_seed())
+
+
+@lowering(
+    "StatefulUniformInt",
+    context=True,
+    stateful=True,
+    static=("shape", "minval", "maxval"),
+    ignored=("dtype", "shape_dtype"),
+    gradient="none",
+)
+def generator_integer(context: Context, resource: Handle, algorithm: Value, shape: Value, minval: Value, maxval: Value) -> Value:
+    """Integers from minval, below maxval."""
+    return _integers(context.next_seed(), lengths(shape), minval, maxval)
+
+
+@lowering("RngSkip", context=True, stateful=True, gradient="none")
+def rng_skip(context: Context, resource: Handle, algorithm: Value, delta: Value) -> Value:
+    """Nothing."""
+    return ()
+
+
+@lowering("StatelessShuffle", context=True, stateful=True, gradient="none")
+def stateless_shuffle(context: Context, value: Value, key: Value, counter: Value, alg: Value) -> Value:
+    """Rows in random order, by the stream."""
+    seed = _number(context, _stream(key, counter))
+    order = ops.argsort(keras.random.uniform((static_shape(value)[0],), seed=seed))
+    return numpy.take(value, known(order, "order"), axis=0) if is_host(value) else ops.take(value, order, axis=0)
+
+
+@lowering(
+    "StatelessRandomGammaV3", context=True, stateful=True, static=("shape",), ignored=("dtype", "shape_dtype"), gradient="none"
+)
+def stateless_gamma_of_stream(context: Context, shape: Value, key: Value, counter: Value, alg: Value, alpha: Value) -> Value:
+    """Gamma distributed, by the stream; `shape` ends in alpha's."""
+    lead = lengths(shape)[: len(lengths(shape)) - len(static_shape(alpha))]
+    return _gamma(_number(context, _stream(key, counter)), numpy.array(lead, dtype="int32"), alpha)

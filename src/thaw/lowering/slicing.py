@@ -342,6 +342,24 @@ def scatter_into(start: Value, indices: Value, updates: Value, how: str | None) 
     return ops.reshape(result, own)
 
 
+@lowering("InplaceUpdate")
+def inplace_update(x: Value, i: Value, v: Value) -> Value:
+    """`x` with the rows `v` at `i`."""
+    return scatter_into(x, apply(lambda np, i: np.expand_dims(i, -1), i), v, None)
+
+
+@lowering("InplaceAdd")
+def inplace_add(x: Value, i: Value, v: Value) -> Value:
+    """`x` with `v` added to the rows `i`."""
+    return scatter_into(x, apply(lambda np, i: np.expand_dims(i, -1), i), v, "add")
+
+
+@lowering("InplaceSub")
+def inplace_subtract(x: Value, i: Value, v: Value) -> Value:
+    """`x` with `v` taken away from the rows `i`."""
+    return scatter_into(x, apply(lambda np, i: np.expand_dims(i, -1), i), -v, "add")
+
+
 @lowering("ScatterNd", static=("shape",), ignored=("bad_indices_policy",))
 def scatter_nd(indices: Value, updates: Value, shape: Value) -> Value:
     """Zeros of `shape` with `updates` added at `indices`."""

@@ -56,6 +56,8 @@ _register("Digamma", "Derivative of the logarithm of the gamma function.", "diga
 _register("Igamma", "Lower regularized incomplete gamma function.", "igamma", ("a", "x"))
 _register("Igammac", "Upper regularized incomplete gamma function.", "igammac", ("a", "x"))
 _register("Zeta", "Hurwitz zeta function.", "zeta", ("x", "q"))
+_register("BesselI0", "Modified Bessel function of order 0.", "bessel_i0", ("x",))
+_register("BesselI1", "Modified Bessel function of order 1.", "bessel_i1", ("x",))
 _register("BesselI0e", "Modified Bessel function of order 0, scaled by exp(-|x|).", "bessel_i0e", ("x",))
 _register("BesselI1e", "Modified Bessel function of order 1, scaled by exp(-|x|).", "bessel_i1e", ("x",))
 

@@ -11,7 +11,15 @@ import keras
 
 from thaw.errors import UnhandledValueError
 
-SCIPY = {"lgamma": "gammaln", "igamma": "gammainc", "igammac": "gammaincc", "bessel_i0e": "i0e", "bessel_i1e": "i1e"}
+SCIPY = {
+    "lgamma": "gammaln",
+    "igamma": "gammainc",
+    "igammac": "gammaincc",
+    "bessel_i0": "i0",
+    "bessel_i1": "i1",
+    "bessel_i0e": "i0e",
+    "bessel_i1e": "i1e",
+}
 """TensorFlow's names and SciPy's, which JAX and PyTorch keep, where they differ."""
 
 
@@ -33,7 +41,8 @@ def special(name: str) -> Callable[..., Any]:
     else:
         import tensorflow
 
-        library, own = tensorflow.math, name
+        library = tensorflow.math.special if name.startswith("bessel") else tensorflow.math
+        own = name
     function: Callable[..., Any] | None = getattr(library, own, None)
     if function is None:
         raise UnhandledValueError(name, "backend", backend, ["jax", "tensorflow"])

@@ -9,7 +9,7 @@ import numpy
 from thaw.lowering.elementwise import apply
 from thaw.lowering.registry import lowering
 from thaw.lowering.run import Context
-from thaw.lowering.slicing import batched_take, gather_nd, scatter_into, take
+from thaw.lowering.slicing import batched_take, gather_nd, scatter_into, strided_slice_update, take
 from thaw.lowering.values import Handle, Value, static_shape
 
 
@@ -158,7 +158,12 @@ def _scatter_ops(how: str, name: str, line: str) -> None:
         _scatter(context, ref, indices, _negated(updates) if negate else updates, reduction, blocks=False)
         return ref
 
+    def reference_blocks(context: Context, ref: Handle, indices: Value, updates: Value) -> Value:
+        _scatter(context, ref, indices, _negated(updates) if negate else updates, reduction, blocks=True)
+        return ref
+
     for function, op, ignored in (
+        (reference_blocks, f"ScatterNd{name}", ("use_locking", "bad_indices_policy")),
         (resource_rows, f"ResourceScatter{name}", ("dtype",)),
         (resource_blocks, f"ResourceScatterNd{name}", ("use_locking", "bad_indices_policy")),
         (reference_rows, f"Scatter{name}", ("use_locking",)),
@@ -172,3 +177,30 @@ _scatter_ops("add", "Add", "Adds to rows.")
 _scatter_ops("sub", "Sub", "Takes away from rows.")
 _scatter_ops("max", "Max", "Keeps the greater.")
 _scatter_ops("min", "Min", "Keeps the smaller.")
+
+
+@lowering("ResourceStridedSliceAssign", context=True, stateful=True, static=("begin", "end", "strides"), gradient="none")
+def assign_slice(
+    context: Context,
+    ref: Handle,
+    begin: Value,
+    end: Value,
+    strides: Value,
+    value: Value,
+    *,
+    begin_mask: int = 0,
+    end_mask: int = 0,
+    ellipsis_mask: int = 0,
+    new_axis_mask: int = 0,
+    shrink_axis_mask: int = 0,
+) -> Value:
+    """Puts `value` in place of a slice."""
+    masks = {
+        "begin_mask": begin_mask,
+        "end_mask": end_mask,
+        "ellipsis_mask": ellipsis_mask,
+        "new_axis_mask": new_axis_mask,
+        "shrink_axis_mask": shrink_axis_mask,
+    }
+    context.assign(ref.key, strided_slice_update(context.read(ref.key), begin, end, strides, value, **masks))
+    return ()

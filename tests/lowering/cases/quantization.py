@@ -11,7 +11,7 @@ def f(*shape):
     return R.standard_normal(shape).astype("float32")
 
 
-X = np.array([[-9, -6.01, -0.3, 0], [0.2, 0.7, 5.99, 9]], "float32")
+X = np.array([[-9, -6.01, -0.31, 0], [0.2, 0.71, 5.99, 9]], "float32")
 LOW, HIGH = np.float32(-1), np.float32(2)
 LOWS, HIGHS = np.array([-1, -2, -0.5, 0], "float32"), np.array([1, 3, 0.5, 6], "float32")
 

@@ -23,6 +23,13 @@ ELSEWHERE = dict.fromkeys(
         "StatelessMultinomial",
         "StatelessRandomGammaV2",
         "RngReadAndSkip",
+        "RngSkip",
+        "StatefulUniform",
+        "StatefulStandardNormalV2",
+        "StatefulTruncatedNormal",
+        "StatefulUniformInt",
+        "StatelessShuffle",
+        "StatelessRandomGammaV3",
     ),
     STATISTICS,
 )

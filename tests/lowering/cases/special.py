@@ -31,6 +31,8 @@ CASES = [
     Case("Igammac", "float32", (positive(2, 3), positive(2, 3)), gradient=False),
     Case("Zeta", "float32", (1.5 + positive(2, 3), positive(2, 3)), gradient=False),
     Case("Polygamma", "first", (np.full((2, 3), 1, "float32"), positive(2, 3)), gradient=False),
+    Case("BesselI0", "float32", (f(2, 3),)),
+    Case("BesselI1", "float32", (f(2, 3),)),
     Case("BesselI0e", "float32", (f(2, 3),)),
     Case("BesselI1e", "float32", (f(2, 3),)),
     Case(

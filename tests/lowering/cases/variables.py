@@ -5,7 +5,7 @@ from lowering.case import Case
 HERE = "tests/lowering/test_variables.py"
 SCATTERS = [
     f"{kind}{how}"
-    for kind in ("ResourceScatter", "ResourceScatterNd", "Scatter")
+    for kind in ("ResourceScatter", "ResourceScatterNd", "Scatter", "ScatterNd")
     for how in ("Update", "Add", "Sub", "Max", "Min")
 ]
 ELSEWHERE = dict.fromkeys(
@@ -27,6 +27,7 @@ ELSEWHERE = dict.fromkeys(
         "AssignSub",
         "ResourceGather",
         "ResourceGatherNd",
+        "ResourceStridedSliceAssign",
         *SCATTERS,
     ),
     HERE,
