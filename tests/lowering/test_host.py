@@ -116,6 +116,13 @@ def _steps():
 COMPILED = list(_steps())
 
 
+@pytest.mark.parametrize("build", [text_graphs.sparse_mean, text_graphs.padded_tokens], ids=["sparse", "padded"])
+def test_batch_of_texts_that_are_all_as_long_as_there_is_room(build):
+    made = program(build)
+    texts = s(*["the movie was good"] * 3)
+    np.testing.assert_allclose(run_compiled(made, pack(texts, tokens=4))[0], run(made, texts)[0], rtol=1e-6)
+
+
 @pytest.mark.skipif(BACKEND != "jax", reason="only JAX compiles for fixed sizes")
 def test_batch_with_more_tokens_than_it_was_packed_for_is_refused():
     made = program(text_graphs.padded_tokens)

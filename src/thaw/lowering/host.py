@@ -303,9 +303,11 @@ class TextProgram:
         )
         if padded:
             return self._made(words, longer, even, self._constant(longer, ruled), appended=False)
-        total = tuple(w * batch for w in words)
+        total = tuple(w * (batch + 1) for w in words)  # so that words are left for the filler when every text is full
         whole = self._host(self._example(batch + 1, shapes, none, total))
-        other = self._host(self._example(batch + 1, shapes, [min(w, 1) for w in words], [w * batch - batch for w in words]))
+        other = self._host(
+            self._example(batch + 1, shapes, [min(w, 1) for w in words], [max(t - batch, 1) if t else 0 for t in total])
+        )
         return self._made(total, whole, whole, self._constant(whole, other), appended=True)
 
     def _constant(self, values: list[np.ndarray], others: list[np.ndarray]) -> list[bool]:
@@ -344,7 +346,7 @@ class TextProgram:
         if frame.appended:  # a good first guess: each word of the batch is a token
             for k, array in enumerate(given):
                 if array.dtype == object:
-                    words[k] = max(0, words[k] - sum(len(TOKEN.findall(t)) for t in array.ravel().tolist()))
+                    words[k] = max(1, words[k] - sum(len(TOKEN.findall(t)) for t in array.ravel().tolist()))
         found: list[np.ndarray] = []
         for _ in range(4):
             found = self._host([self._with_filler(k, array, words[k]) for k, array in enumerate(given)])
@@ -352,7 +354,7 @@ class TextProgram:
             wrong = [m for m in missing if m]
             if not wrong or not frame.appended:
                 break
-            words = [max(0, w + wrong[0]) for w in words]
+            words = [max(1, w + wrong[0]) for w in words]
         if [a.shape for a in found] != list(frame.full):
             raise HostPaddingError(
                 f"it makes tensors of {[a.shape for a in found]}, the step was compiled for {list(frame.full)}"
