@@ -29,8 +29,8 @@ def _field(
 
 
 @functools.cache
-def messages() -> Mapping[str, Any]:
-    """The message classes by name: Example and SequenceExample."""
+def example_class() -> Any:
+    """The message class Example: a map from names to features."""
     kinds = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="thaw/example.proto", package="thaw.example", syntax="proto3")
     for name, kind in (("BytesList", kinds.TYPE_BYTES), ("FloatList", kinds.TYPE_FLOAT), ("Int64List", kinds.TYPE_INT64)):
@@ -39,39 +39,30 @@ def messages() -> Mapping[str, Any]:
     feature.oneof_decl.add(name="kind")
     for number, (name, of) in enumerate(zip(KINDS, ("BytesList", "FloatList", "Int64List"), strict=True), 1):
         _field(feature, name, number, kinds.TYPE_MESSAGE, f".thaw.example.{of}").oneof_index = 0
-    _field(file.message_type.add(name="FeatureList"), "feature", 1, kinds.TYPE_MESSAGE, ".thaw.example.Feature", repeated=True)
-    for name, field, of in (("Features", "feature", "Feature"), ("FeatureLists", "feature_list", "FeatureList")):
-        owner = file.message_type.add(name=name)
-        entry = owner.nested_type.add(name="Entry")
-        entry.options.map_entry = True
-        _field(entry, "key", 1, kinds.TYPE_STRING)
-        _field(entry, "value", 2, kinds.TYPE_MESSAGE, f".thaw.example.{of}")
-        _field(owner, field, 1, kinds.TYPE_MESSAGE, f".thaw.example.{name}.Entry", repeated=True)
-        entry.name = "".join(part.capitalize() for part in field.split("_")) + "Entry"  # what protobuf asks of maps
-        owner.field[0].type_name = f".thaw.example.{name}.{entry.name}"
-    example = file.message_type.add(name="Example")
-    _field(example, "features", 1, kinds.TYPE_MESSAGE, ".thaw.example.Features")
-    sequence = file.message_type.add(name="SequenceExample")
-    _field(sequence, "context", 1, kinds.TYPE_MESSAGE, ".thaw.example.Features")
-    _field(sequence, "feature_lists", 2, kinds.TYPE_MESSAGE, ".thaw.example.FeatureLists")
+    features = file.message_type.add(name="Features")
+    entry = features.nested_type.add(name="FeatureEntry")  # the name that protobuf asks of the entries of a map
+    entry.options.map_entry = True
+    _field(entry, "key", 1, kinds.TYPE_STRING)
+    _field(entry, "value", 2, kinds.TYPE_MESSAGE, ".thaw.example.Feature")
+    _field(features, "feature", 1, kinds.TYPE_MESSAGE, ".thaw.example.Features.FeatureEntry", repeated=True)
+    _field(file.message_type.add(name="Example"), "features", 1, kinds.TYPE_MESSAGE, ".thaw.example.Features")
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    found = {n: pool.FindMessageTypeByName(f"thaw.example.{n}") for n in ("Example", "SequenceExample")}
-    return {n: message_factory.GetMessageClass(d) for n, d in found.items()}
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("thaw.example.Example"))
 
 
-def parsed(kind: str, data: bytes) -> Any:
-    """The message of serialized `data`.
+def parsed(data: bytes) -> Any:
+    """The Example of serialized `data`.
 
     Raises:
-        ValueError: the bytes are no such message.
+        ValueError: the bytes are none.
     """
-    result = messages()[kind]()
+    example = example_class()()
     try:
-        result.ParseFromString(data)
+        example.ParseFromString(data)
     except message.DecodeError as error:
         raise ValueError(f"Could not parse example input, value: {data[:60]!r} ({error})") from None
-    return result
+    return example
 
 
 def _values(features: Mapping[str, Any], key: str, dtype: str, where: str) -> list[Any] | None:
@@ -132,7 +123,7 @@ def _text(keys: Iterable[Any]) -> list[str]:
 
 
 def _examples(serialized: Iterable[bytes]) -> list[Mapping[str, Any]]:
-    return [parsed("Example", data).features.feature for data in serialized]
+    return [parsed(data).features.feature for data in serialized]
 
 
 def _column(examples: Sequence[Mapping[str, Any]], key: str, dtype: str) -> list[list[Any] | None]:
