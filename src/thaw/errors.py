@@ -4,9 +4,9 @@ A message is one sentence of what happened (with the values), one of what was ex
 
     ThawError
     ├── DuplicateRegistrationError     two entries of one name in a registry
+    ├── MissingLibraryError            an optional library that this needs is not installed
     ├── HandleError                    a handle cannot become a local folder
     │   ├── UnknownHandleError         nothing lies there, or no scheme knows its form
-    │   ├── MissingExtraError          the library for that kind of handle is not installed
     │   ├── UnsafeAddressError         an address, or a redirect, that is not followed
     │   ├── DownloadError              the other side answered, but not with the module
     │   │   └── OfflineError           the other side cannot be reached
@@ -31,9 +31,13 @@ A message is one sentence of what happened (with the values), one of what was ex
     │   ├── StaticInputError
     │   ├── TableError                 a lookup table cannot be filled or read
     │   ├── MediaError                 an image or sound that cannot be decoded
-    │   ├── MissingPackageError        an op needs a library that is not installed
     │   ├── HostPaddingError           strings cannot be given one shape under jit
     │   ├── LoweringError
+    │   ├── DanglingReferenceError     a function, variable or node is referred to and not there
+    │   ├── CircularGraphError         nodes or functions need one another in a circle
+    │   ├── GraphTooLargeError         a graph that would take all memory
+    │   ├── ArgumentCountError         a function is called with too few or too many values
+    │   ├── ShapeRefusedError          a tensor has another shape than the graph asks for
     │   ├── ControlFlowError           loops or conditions of TensorFlow 1 that do not fit together
     │   ├── LoopGradientError          a loop of unknown length cannot be differentiated here
     │   ├── LoopLimitError             a loop does not end within its bound
@@ -59,7 +63,6 @@ A message is one sentence of what happened (with the values), one of what was ex
         ├── UnreadableImageError
         ├── MissingColumnError
         ├── DataMismatchError
-        ├── MissingLibraryError
         └── OutputFolderError
 """
 
@@ -100,6 +103,16 @@ class DuplicateRegistrationError(ThawError):
         super().__init__(f"A {kind} named {name!r} is registered already. Choose another name, or remove one of the two.")
 
 
+class MissingLibraryError(ThawError, ImportError):
+    """A library that thaw does without, until something needs it, is not installed."""
+
+    def __init__(self, library: str, needed_for: str, extra: str) -> None:
+        super().__init__(
+            f"{needed_for} needs the library {library!r}, which is not installed. "
+            f"Expected keras-thaw with its extra {extra!r}. Run: pip install 'keras-thaw[{extra}]'"
+        )
+
+
 class HandleError(ThawError):
     """A handle cannot be turned into a local, complete, verified folder."""
 
@@ -114,16 +127,6 @@ class UnknownHandleError(HandleError, FileNotFoundError):
             f"No model found for the handle {handle!r}. Tried:{attempts}\n"
             f"Expected one of these forms:{accepted}\n"
             "Check the spelling; a relative path starts from the current folder."
-        )
-
-
-class MissingExtraError(HandleError, ImportError):
-    """The library that fetches a kind of handle is not installed."""
-
-    def __init__(self, handle: str, library: str, extra: str) -> None:
-        super().__init__(
-            f"{handle} is fetched by the library {library!r}, which is not installed. "
-            f"Expected keras-thaw with its extra {extra!r}. Run: pip install 'keras-thaw[{extra}]'"
         )
 
 
@@ -201,6 +204,12 @@ class GraphError(ThawError):
 class InputError(ThawError, ValueError):
     """The inputs of a call do not fit the signature. A ValueError too, since that is what hub.KerasLayer raises."""
 
+    def __init__(self, program: str, problem: str, takes: str) -> None:
+        super().__init__(
+            f"The inputs do not fit {program!r}: {problem}. Expected {takes}. "
+            "Pass inputs of those names, dtypes and shapes (`thaw inspect` prints them)."
+        )
+
 
 class SelectionError(ThawError, ValueError):
     """A name, index, pattern or predicate picks nothing."""
@@ -264,8 +273,8 @@ class TableError(GraphError):
 
     def __init__(self, table: str, reason: str) -> None:
         super().__init__(
-            f"The lookup table {table!r} {reason}. Expected every table to be filled once, from assets that the artifact carries, "
-            "each key standing there once. The artifact is incomplete or damaged: get it again from its publisher."
+            f"The lookup table {table!r} {reason}. Expected every table to be filled once, from assets that the artifact "
+            "carries, each key standing there once. The artifact is incomplete or damaged: get it again from its publisher."
         )
 
 
@@ -276,24 +285,15 @@ class MediaError(GraphError):
         super().__init__(f"{op} {found}. Expected {expected}. Convert what you feed, or decode it before the call.")
 
 
-class MissingPackageError(GraphError, ImportError):
-    """An op needs a library that is not installed."""
-
-    def __init__(self, library: str, purpose: str) -> None:
-        super().__init__(
-            f"The library {library!r} is not installed, and this graph needs it for {purpose}. "
-            f"Expected it beside thaw. Run: pip install {library}"
-        )
-
-
 class HostPaddingError(GraphError):
     """The numbers that a batch of strings becomes cannot be brought to one shape for a compiled step."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
             f"A batch of strings cannot be given the shapes that the compiled step was traced for: {reason}. "
-            "Expected texts of at most the number of tokens that the batch was packed for, and a graph whose shapes grow with them. "
-            "Pack the strings anew (`encode_strings`), compile with `run_eagerly=True`, or map `layer.preprocess` over the data."
+            "Expected texts of at most the number of tokens that the batch was packed for, and a graph whose shapes grow "
+            "with them. Pack the strings anew (`encode_strings`), compile with `run_eagerly=True`, or map `layer.preprocess` "
+            "over the data."
         )
 
 
@@ -306,6 +306,57 @@ class LoweringError(GraphError):
             f"Node {node!r} ({op}) failed on inputs ({shapes}) with attributes {attributes}: {type(cause).__name__}: {cause}. "
             "Expected inputs that fit the published graph; check the shapes and dtypes of what you feed "
             "(`thaw inspect` prints the signature)."
+        )
+
+
+class DanglingReferenceError(GraphError):
+    """A graph refers to a function, variable or node that the artifact does not hold."""
+
+    def __init__(self, where: str, kind: str, name: str, there: Iterable[str]) -> None:
+        super().__init__(
+            f"{where} refers to the {kind} {name!r}, which is not there. Expected it among the {kind}s of the artifact: "
+            f"{listed(nearest(name, there))}. The file is incomplete or damaged: get it again from its publisher."
+        )
+
+
+class CircularGraphError(GraphError):
+    """Nodes depend on one another in a circle outside of any loop, or functions call themselves."""
+
+    def __init__(self, kind: str, name: str, by_way_of: Iterable[str]) -> None:
+        super().__init__(
+            f"The {kind} {name!r} needs its own result, by way of {listed(by_way_of)}. Expected a graph without circles outside "
+            "of loops, and functions without recursion. The file is damaged, or cannot be run: get it again, or choose another "
+            "signature."
+        )
+
+
+class GraphTooLargeError(GraphError):
+    """A graph that grows beyond every bound when its functions are put in place of their calls."""
+
+    def __init__(self, graph: str, most: int) -> None:
+        super().__init__(
+            f"Graph {graph!r} has more than {most} nodes once its functions stand in place of their calls. Expected no more than "
+            "that. The file is damaged or hostile: do not trust it, or choose a smaller part of it (`outputs=`)."
+        )
+
+
+class ArgumentCountError(GraphError):
+    """A graph or function is called with too few or too many values."""
+
+    def __init__(self, function: str, given: int, takes: int) -> None:
+        super().__init__(
+            f"The function {function!r} is called with {given} values. Expected {takes}. "
+            "The file is damaged: get it again from its publisher."
+        )
+
+
+class ShapeRefusedError(GraphError):
+    """A tensor does not have the shape that the graph insists on (EnsureShape)."""
+
+    def __init__(self, found: object, wanted: object) -> None:
+        super().__init__(
+            f"A tensor of shape {found} arrived where the graph insists on another. Expected the shape {wanted}. "
+            "Check the shapes of what you feed (`thaw inspect` prints the signature)."
         )
 
 
@@ -351,7 +402,8 @@ class LoopShapeError(GraphError):
         rounds = "an unknown number of rounds" if length is None else f"{length} rounds"
         super().__init__(
             f"The loop {loop!r} runs {rounds}, and a value changes its shape from one to the next ({change}). Expected constant "
-            f"shapes, or a known number of at most {most} rounds. Run it without jit (`compile(jit_compile=False)`), or on PyTorch."
+            f"shapes, or a known number of at most {most} rounds. Run it without jit (`compile(jit_compile=False)`), or on "
+            "PyTorch."
         )
         self.loop = loop
 
@@ -644,7 +696,8 @@ class MissingColumnError(DataError):
 
     def __init__(self, path: object, wanted: str, columns: Sequence[str], option: str) -> None:
         super().__init__(
-            f"The table {str(path)!r} has no column {wanted!r}. It has: {listed(columns)}. Name the right one with {option}."
+            f"The table {str(path)!r} has no column {wanted!r}. Expected one of those that it has: {listed(columns)}. "
+            f"Name the right one with {option}."
         )
 
 
@@ -652,7 +705,7 @@ class DataMismatchError(DataError):
     """The data are not what the module takes."""
 
     def __init__(self, what: str, takes: str, do: str) -> None:
-        super().__init__(f"{what}. The module takes {takes}. {do}.")
+        super().__init__(f"{what}. Expected what the module takes: {takes}. {do}.")
 
 
 class OutputFolderError(DataError):
@@ -662,16 +715,6 @@ class OutputFolderError(DataError):
         super().__init__(f"The output folder {str(path)!r} {what}. Expected an empty or new folder. {do}.")
 
 
-class MissingLibraryError(DataError, ImportError):
-    """A library that fine-tuning needs is not installed."""
-
-    def __init__(self, what: str, library: str) -> None:
-        super().__init__(
-            f"Reading {what} needs the library {library!r}, which is not installed. "
-            "Expected keras-thaw with its extra 'finetune'. Run: pip install 'keras-thaw[finetune]'"
-        )
-
-
 class UnknownTensorError(SelectionError):
     """A name picks no tensor of a graph, or several."""
 
@@ -679,5 +722,5 @@ class UnknownTensorError(SelectionError):
         what = "picks several nodes" if several else "picks no node"
         super().__init__(
             f"{wanted!r} {what} of the graph. There are: {listed(nearest(wanted, choices, 12))} ({len(choices)} in all). "
-            "Use one of these names, the end of one, or a glob that matches one (`thaw inspect --tensors` lists them)."
+            "Use one of these names, the end of one, or a glob that matches one."
         )

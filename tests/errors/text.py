@@ -8,7 +8,7 @@ import numpy as np
 import thaw.lowering.table  # noqa: F401  (fills the registry)
 from lowering import text_graphs
 from provoke import Row
-from thaw.errors import HostPaddingError, MissingPackageError, TableError
+from thaw.errors import HostPaddingError, MissingLibraryError, TableError
 from thaw.lowering.host import TextProgram
 from thaw.lowering.lookup import Table
 from thaw.lowering.regex import compiled
@@ -49,10 +49,10 @@ ROWS = [
         do="get it again from its publisher",
     ),
     Row(
-        MissingPackageError,
+        MissingLibraryError,
         match_without_re2,
-        what="The library 'google-re2' is not installed",
-        expected="Expected it beside thaw",
-        do="pip install google-re2",
+        what="(StaticRegexReplace) needs the library 'google-re2', which is not installed",
+        expected="Expected keras-thaw with its extra 'text'",
+        do="pip install 'keras-thaw[text]'",
     ),
 ]

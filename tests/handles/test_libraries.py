@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from handles.server import ARCHIVE, FILES
-from thaw.errors import DownloadError, MissingExtraError, OfflineError, UnsafeArchiveError
+from thaw.errors import DownloadError, MissingLibraryError, OfflineError, UnsafeArchiveError
 from thaw.handles import resolve
 from thaw.handles.kaggle import from_page
 from thaw.handles.scheme import SCHEMES, library
@@ -41,7 +41,7 @@ def test_missing_library_prints_the_install_line(
     handle: str, absent: str, line: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, absent, None)
-    with pytest.raises(MissingExtraError) as caught:
+    with pytest.raises(MissingLibraryError) as caught:
         resolve(handle)
     assert line in str(caught.value)
     assert not [p for p in cache.iterdir() if p.is_dir()]
@@ -164,7 +164,7 @@ def test_driver_of_a_bucket_that_is_missing(cache: Path, monkeypatch: pytest.Mon
         raise ImportError("Please install gcsfs")
 
     stand_in(monkeypatch, "fsspec", core=types.SimpleNamespace(url_to_fs=url_to_fs))
-    with pytest.raises(MissingExtraError, match=r"'gcsfs'.*keras-thaw\[gs\]"):
+    with pytest.raises(MissingLibraryError, match=r"'gcsfs'.*keras-thaw\[gs\]"):
         resolve("gs://b/module")
 
 

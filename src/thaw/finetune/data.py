@@ -132,7 +132,7 @@ def _table(path: Path) -> Any:
     try:
         import pandas as pd
     except ImportError:
-        raise MissingLibraryError("tables", "pandas") from None
+        raise MissingLibraryError("pandas", "Reading a table", "finetune") from None
     try:
         if path.suffix.lower() == ".csv":
             return pd.read_csv(path)
@@ -208,7 +208,7 @@ def decode_image(path: str, size: tuple[int, int], channels: int) -> np.ndarray:
     try:
         from PIL import Image
     except ImportError:
-        raise MissingLibraryError("images", "pillow") from None
+        raise MissingLibraryError("pillow", "Reading images", "finetune") from None
     try:
         with Image.open(path) as image:
             decoded = image.convert("L" if channels == 1 else "RGB").resize((size[1], size[0]), Image.Resampling.BILINEAR)

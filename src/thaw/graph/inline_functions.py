@@ -6,7 +6,7 @@ inlined nodes are "<call>/<node>". Imports ir and errors only.
 
 from collections.abc import Mapping
 
-from thaw.errors import GraphError
+from thaw.errors import ArgumentCountError, CircularGraphError, DanglingReferenceError, GraphTooLargeError
 from thaw.graph.ir import FunctionName, Graph, Node, Tensor
 
 MAX_NODES = 2_000_000
@@ -26,10 +26,7 @@ def called_function(node: Node, library: Mapping[str, Graph]) -> Graph | None:
             return f
         if isinstance(f, FunctionName) and f.name in library:
             return library[f.name]
-        raise GraphError(
-            f"Node {node.name!r} ({node.op}) calls {f!r}, which the artifact does not define. "
-            "Expected it in the function library; the file is incomplete: get it again from its publisher."
-        )
+        raise DanglingReferenceError(f"Node {node.name!r} ({node.op})", "function", getattr(f, "name", str(f)), library)
     return library.get(node.op)
 
 
@@ -51,15 +48,9 @@ def inline_functions(graph: Graph, library: Mapping[str, Graph]) -> Graph:
     while work:
         body, prefix, control, stack = work.pop()
         if body.name in stack or len(stack) > MAX_DEPTH:
-            raise GraphError(
-                f"The function {body.name!r} calls itself (through {' -> '.join(stack[-4:])}). "
-                "Expected functions without recursion; such a graph cannot be flattened: choose another signature."
-            )
+            raise CircularGraphError("function", body.name, stack[-4:])
         if len(nodes) + len(body.nodes) > MAX_NODES:
-            raise GraphError(
-                f"Flattening the functions of {graph.name!r} gives more than {MAX_NODES} nodes. "
-                "Expected a model of sane size; the file is damaged or hostile."
-            )
+            raise GraphTooLargeError(graph.name, MAX_NODES)
         scopes = _scopes(body)
         for name, node in body.nodes.items():
             flat = prefix + name
@@ -71,10 +62,7 @@ def inline_functions(graph: Graph, library: Mapping[str, Graph]) -> Graph:
                 continue
             inner = flat + ("/" if name not in scopes else "/~/")  # "~" is no character of TensorFlow's names
             if len(inputs) != len(function.inputs):
-                raise GraphError(
-                    f"The call {flat!r} gives {len(inputs)} values to the function {function.name!r}, "
-                    f"which takes {len(function.inputs)}. Expected as many; the file is damaged: get it again."
-                )
+                raise ArgumentCountError(function.name, len(inputs), len(function.inputs))
             for formal, actual in zip(function.inputs, inputs, strict=True):
                 aliases[Tensor(inner + formal.node, formal.output)] = actual
             for index, output in enumerate(function.outputs):
@@ -87,10 +75,7 @@ def inline_functions(graph: Graph, library: Mapping[str, Graph]) -> Graph:
         while current in aliases:
             current, steps = aliases[current], steps + 1
             if steps > len(aliases):
-                raise GraphError(
-                    f"Graph {graph.name!r} has a circle through {original.node!r} by way of its calls. "
-                    "Expected an acyclic graph; the file is damaged: get it again."
-                )
+                raise CircularGraphError("node", original.node, (graph.name,))
         return current
 
     ran_cache: dict[str, tuple[str, ...]] = {}

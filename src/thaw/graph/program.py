@@ -182,10 +182,7 @@ class Program:
                 if not trouble:
                     return variant, flat
                 problems.append("; ".join(trouble))
-        raise InputError(
-            f"The inputs do not fit {self.name!r}: {problems[0] if problems else 'it has no trace'}. "
-            f"Expected {self.describe()}. Pass inputs of those names, dtypes and shapes (`thaw inspect` prints them)."
-        )
+        raise InputError(self.name, problems[0] if problems else "it has no trace", self.describe())
 
     def _fit(self, trace: Trace, values: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
         """What keeps `values` from being inputs of `trace` (empty where they fit), and the flat inputs."""

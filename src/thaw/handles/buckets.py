@@ -5,7 +5,7 @@ A bucket holds the module's folder, an archive or a model file. Credentials are 
 
 from pathlib import Path, PurePosixPath
 
-from thaw.errors import MissingExtraError
+from thaw.errors import MissingLibraryError
 from thaw.handles.archive import safe_parts
 from thaw.handles.progress import Meter
 from thaw.handles.scheme import library, scheme
@@ -25,7 +25,7 @@ def fetch(handle: str, folder: Path, meter: Meter, /) -> Path:
     try:
         bucket, root = fsspec.core.url_to_fs(handle)
     except ImportError as error:  # fsspec is there, and the driver is not
-        raise MissingExtraError(handle, DRIVERS.get(protocol, protocol), extra) from error
+        raise MissingLibraryError(DRIVERS.get(protocol, protocol), handle, extra) from error
     found = bucket.find(root, detail=True)
     if not found:
         raise FileNotFoundError(f"nothing lies at {handle}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol, TypeVar
 
-from thaw.errors import MissingExtraError
+from thaw.errors import MissingLibraryError
 from thaw.handles.progress import Meter
 from thaw.registry import Registry
 
@@ -60,9 +60,9 @@ def library(name: str, *, extra: str, handle: str) -> ModuleType:
     """The optional library of that name, imported on first use.
 
     Raises:
-        MissingExtraError: it is not installed; the message has the pip line for `extra`.
+        MissingLibraryError: it is not installed; the message has the pip line for `extra`.
     """
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise MissingExtraError(handle, name, extra) from error
+        raise MissingLibraryError(name, handle, extra) from error

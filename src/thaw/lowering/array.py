@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 from keras import ops
 
-from thaw.errors import GraphError
+from thaw.errors import ShapeRefusedError
 from thaw.lowering.elementwise import alike, apply
 from thaw.lowering.registry import lowering
 from thaw.lowering.run import Context
@@ -66,7 +66,7 @@ def ensure_shape(input: Value, *, shape: tuple[int | None, ...] | None) -> Value
     """The input, which must fit `shape`.
 
     Raises:
-        GraphError: it does not.
+        ShapeRefusedError: it does not.
     """
     own = static_shape(input)
     fits = shape is None or (

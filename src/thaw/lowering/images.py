@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from thaw.errors import MediaError, MissingPackageError
+from thaw.errors import MediaError, MissingLibraryError
 from thaw.lowering.registry import lowering
 from thaw.lowering.values import Value, numpy_dtype
 
@@ -25,12 +25,12 @@ def pillow(op: str) -> Any:
     """Pillow's module of images.
 
     Raises:
-        MissingPackageError: it is not installed.
+        MissingLibraryError: it is not installed.
     """
     try:
         from PIL import Image
     except ImportError:
-        raise MissingPackageError("pillow", f"the image files that {op} reads or writes") from None
+        raise MissingLibraryError("pillow", f"An image file ({op})", "finetune") from None
     return Image
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from thaw.errors import MissingPackageError, UnhandledValueError
+from thaw.errors import MissingLibraryError, UnhandledValueError
 from thaw.lowering.registry import lowering
 from thaw.lowering.strings import Strings, each, row_splits, strings
 
@@ -25,12 +25,12 @@ def compiled(op: str, pattern: bytes) -> Any:
 
     Raises:
         UnhandledValueError: RE2 does not take it.
-        MissingPackageError: google-re2 is not installed.
+        MissingLibraryError: google-re2 is not installed.
     """
     try:
         re2 = importlib.import_module("re2")
     except ImportError as error:
-        raise MissingPackageError("google-re2", f"regular expressions ({op})") from error
+        raise MissingLibraryError("google-re2", f"A regular expression ({op})", "text") from error
     if len(pattern) > MAX_PATTERN:
         raise UnhandledValueError(op, "pattern", pattern[:60], (f"patterns of at most {MAX_PATTERN} bytes",))
     options = re2.Options()

@@ -11,6 +11,9 @@ import keras
 import numpy as np
 
 from thaw.errors import (
+    ArgumentCountError,
+    CircularGraphError,
+    DanglingReferenceError,
     GraphError,
     LoweringError,
     StaticInputError,
@@ -108,16 +111,15 @@ class Context:
         """The graph of a function attribute.
 
         Raises:
-            GraphError: the library has no function of that name.
+            DanglingReferenceError: the library has no function of that name.
         """
         if isinstance(function, Graph):
             return function
         try:
             return self.resources.library[function.name]
         except KeyError:
-            raise GraphError(
-                f"Node {self.node.name!r} ({self.node.op}) calls the function {function.name!r}, which the artifact does not define. "
-                "Expected it in the function library; the file is incomplete: get it again from its publisher."
+            raise DanglingReferenceError(
+                f"Node {self.node.name!r} ({self.node.op})", "function", function.name, self.resources.library
             ) from None
 
     def call(self, function: FunctionName | Graph, inputs: Sequence[Value], context: "Context | None" = None) -> list[Value]:
@@ -135,14 +137,13 @@ class Context:
         """The Keras variable of that key.
 
         Raises:
-            GraphError: the artifact has none.
+            DanglingReferenceError: the artifact has none.
         """
         try:
             return self.resources.variables[key]
         except KeyError:
-            raise GraphError(
-                f"Node {self.node.name!r} ({self.node.op}) refers to the variable {key!r}, which the artifact does not hold. "
-                "Expected it among the saved variables; the file is incomplete: get it again from its publisher."
+            raise DanglingReferenceError(
+                f"Node {self.node.name!r} ({self.node.op})", "variable", key, self.resources.variables
             ) from None
 
     def assign(self, key: str, value: Value) -> None:
@@ -207,7 +208,8 @@ def order(graph: Graph, wanted: Iterable[Tensor] | None = None) -> list[Node]:
     Data edges decide what is needed; a control edge only orders nodes that are needed anyway. Supplied tensors cut the walk.
 
     Raises:
-        GraphError: an input names a node that is not there, or nodes depend on one another in a circle.
+        DanglingReferenceError: an input names a node that is not there.
+        CircularGraphError: nodes depend on one another in a circle.
     """
     nodes, supplied = graph.nodes, set(graph.inputs)
     seeds = [t.node for t in (graph.outputs if wanted is None else wanted) if t not in supplied] + list(graph.updates)
@@ -218,10 +220,7 @@ def order(graph: Graph, wanted: Iterable[Tensor] | None = None) -> list[Node]:
         if name in needed:
             continue
         if name not in nodes:
-            raise GraphError(
-                f"Graph {graph.name!r} refers to the node {name!r}, which it does not contain. "
-                "Expected every input to be there; the file is incomplete or damaged: get it again."
-            )
+            raise DanglingReferenceError(f"Graph {graph.name!r}", "node", name, nodes)
         needed[name] = None
         stack.extend(t.node for t in reversed(nodes[name].inputs) if t not in supplied)
     # Depth-first over needed nodes; iterative, since real graphs are deeper than Python's stack.
@@ -237,10 +236,7 @@ def order(graph: Graph, wanted: Iterable[Tensor] | None = None) -> list[Node]:
                 continue
             if state.get(name):
                 if state[name] == 1:
-                    raise GraphError(
-                        f"Graph {graph.name!r} has a circle through the node {name!r} outside of any loop. "
-                        "Expected an acyclic graph; the file is damaged, or its loop frames are: get it again."
-                    )
+                    raise CircularGraphError("node", name, (graph.name,))
                 continue
             state[name] = 1
             work.append((name, True))
@@ -346,10 +342,7 @@ class Plan:
             LoweringError: a lowering failed; says on which node, with which shapes.
         """
         if len(inputs) != len(self.inputs):
-            raise GraphError(
-                f"Graph {self.graph.name!r} takes {len(self.inputs)} tensors; it was called with {len(inputs)}. "
-                "Expected one value for each input; this is a fault of the file, or of thaw: please report it."
-            )
+            raise ArgumentCountError(self.graph.name, len(inputs), len(self.inputs))
         values: list[Value] = [None] * self.size
         for number, value in zip(self.inputs, inputs, strict=True):
             values[number] = value
@@ -384,7 +377,7 @@ class Plan:
             return lowering.function(*arguments, **step.attributes)
         except NotKnownError as error:
             raise StaticInputError(step.node.op, step.node.name, error.argument) from error
-        except (GraphError, LoweringError):
+        except GraphError:
             raise
         except Exception as error:
             raise LoweringError(step.node.op, step.node.name, arguments, step.attributes, error) from error

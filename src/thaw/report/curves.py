@@ -27,7 +27,7 @@ def draw(path: Path, histories: Mapping[str, History]) -> None:
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
     except ImportError:
-        raise MissingLibraryError("curves", "matplotlib") from None
+        raise MissingLibraryError("matplotlib", "Drawing curves", "finetune") from None
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for index, (name, history) in enumerate(histories.items()):
