@@ -1,5 +1,7 @@
 """Flags changed at any time take effect in the next step: the traps of plain Keras, one by one."""
 
+import gc
+import weakref
 from collections.abc import Callable
 
 import keras
@@ -403,3 +405,28 @@ def test_mixed_precision_obeys_T5() -> None:
     unfreeze(model, "d0")
     assert moved(model, lambda: fit(model)) >= names("d0")
     assert steps(model) == 4
+
+
+def test_S11_thaws_own_verbs_need_no_watch() -> None:
+    model = tower()
+    freeze(model, "d0")
+    assert moved(model, lambda: fit(model)) == names("d1", "d2")
+    unfreeze(model, "d0")
+    assert moved(model, lambda: fit(model)) == names("d0", "d1", "d2")
+    assert steps(model) == 4
+
+
+def test_a_watched_model_can_be_forgotten() -> None:
+    def dies(model: keras.Model) -> bool:
+        fit(model)
+        gone = weakref.ref(model)
+        del model
+        keras.utils.clear_session(free_memory=True)
+        gc.collect()
+        return gone() is None
+
+    if not dies(tower()):
+        pytest.skip("plain Keras keeps models alive on this backend")
+    # In a line of its own: an assertion keeps what it has seen.
+    forgotten = dies(watch(tower()))
+    assert forgotten

@@ -7,7 +7,7 @@ on the backend. Nothing here compiles or rebuilds: watch.py lets a change take e
 import dataclasses
 import json
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import keras
@@ -19,13 +19,29 @@ from thaw.trainable.select import Map, Selection, What, select, select_in, surve
 _roots: "weakref.WeakSet[keras.Layer]" = weakref.WeakSet()
 
 
+_followers: list[Callable[[keras.Layer], None]] = []
+
+
+def follow(follower: Callable[[keras.Layer], None]) -> None:
+    """Call `follower(model)` after every change of flags that is made here."""
+    _followers.append(follower)
+
+
+def _changed(model: keras.Layer) -> None:
+    remember_root(model)
+    for follower in _followers:
+        follower(model)
+
+
 def remember_root(model: keras.Layer) -> None:
     """Let unfreeze of a part of `model` see `model`, so that it can lift a frozen root. Keeps no model alive."""
     _roots.add(model)
 
 
 def freeze(model: keras.Layer, *what: What) -> Selection:
-    """Stop `what` from training (everything, where nothing is given); takes effect in the next step of a watched model.
+    """Stop `what` from training (everything, where nothing is given); takes effect in the next step.
+
+    A compiled model is watched from here on, see `thaw.watch`.
 
     A frozen layer's batch-normalization statistics stop as well. The flag of `model` itself is left alone: a frozen
     root would block every later thaw below it.
@@ -44,12 +60,14 @@ def freeze(model: keras.Layer, *what: What) -> Selection:
     for variable in selection:
         hooks.set_flag(variable, False)
     _tell_containers(model, stopped=selection.layers)
-    remember_root(model)
+    _changed(model)
     return selection
 
 
 def unfreeze(model: keras.Layer, *what: What, batch_norm: bool = True, left_out: bool = False) -> Selection:
-    """Let `what` train (everything that may, where nothing is given); takes effect in the next step of a watched model.
+    """Let `what` train (everything that may, where nothing is given); takes effect in the next step.
+
+    A compiled model is watched from here on, see `thaw.watch`.
 
     Containers that would block it are lifted, their other contents left as they are. The base kernel of a layer with
     LoRA stays frozen.
@@ -88,7 +106,7 @@ def unfreeze(model: keras.Layer, *what: What, batch_norm: bool = True, left_out:
             hooks.set_own_flag(leaf.owner, False)
     lifted = _tell_containers(model, started=thawed)
     lifted += _lift_roots_above(model)
-    remember_root(model)
+    _changed(model)
     return dataclasses.replace(selection, lifted=tuple(lifted), kept=tuple(kept))
 
 
@@ -186,6 +204,7 @@ class Choice:
                 hooks.set_own_flag(places[path], flag)
         for path, flag in self.variables:
             hooks.set_flag(leaves[path], flag)
+        _changed(model)
 
     def _found_in(self, model: keras.Layer) -> tuple[dict[str, keras.Variable], dict[str, keras.Layer]] | None:
         found = survey(model)

@@ -18,8 +18,12 @@ from thaw.trainable.update import take_over
 
 def fits(optimizer: keras.Optimizer, variables: Sequence[keras.Variable]) -> bool:
     """Whether `optimizer` is built on exactly these variables, by identity and in this order."""
-    built = hooks.built_on(optimizer)
-    return len(built) == len(variables) and all(a is b for a, b in zip(built, variables, strict=True))
+    return same_variables(hooks.built_on(optimizer), variables)
+
+
+def same_variables(some: Sequence[keras.Variable], others: Sequence[keras.Variable]) -> bool:
+    """Whether two lists hold the same variables in the same order."""
+    return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))
 
 
 def regroup(optimizer: keras.Optimizer, variables: Sequence[keras.Variable], fresh_slots: str = "own_steps") -> None:

@@ -14,13 +14,19 @@ from typing import Any, Literal
 import keras
 
 from thaw.trainable import checkpoint, flags, hooks
-from thaw.trainable.optimizer import fits, regroup
+from thaw.trainable.optimizer import fits, regroup, same_variables
 from thaw.trainable.select import What, select
 from thaw.trainable.update import count_own_steps, scale_rates
 
 FreshSlots = Literal["own_steps", "keras"]
 
-_watches: "weakref.WeakKeyDictionary[keras.Model, Watch]" = weakref.WeakKeyDictionary()
+# Weak on both sides: a watch is owned by the methods that it puts over its model's, and dies with them.
+_watches: "weakref.WeakKeyDictionary[keras.Model, weakref.ref[Watch]]" = weakref.WeakKeyDictionary()
+
+
+def _watch_of(model: keras.Model) -> "Watch | None":
+    found = _watches.get(model)
+    return found() if found is not None else None
 
 
 def watch(model: keras.Model, *, fresh_slots: FreshSlots = "own_steps") -> keras.Model:
@@ -46,13 +52,14 @@ def watch(model: keras.Model, *, fresh_slots: FreshSlots = "own_steps") -> keras
     """
     if fresh_slots not in ("own_steps", "keras"):
         raise ValueError(f"fresh_slots={fresh_slots!r} is unknown. Expected 'own_steps' or 'keras'.")
-    found = _watches.get(model)
+    found = _watch_of(model)
     if found is None:
         hooks.check_keras()
         flags.remember_root(model)
         hooks.after_load(checkpoint.carries, resume)
-        found = _watches[model] = Watch(model)
+        found = Watch(model)
         found.install()
+        _watches[model] = weakref.ref(found)
     if found.fresh_slots != fresh_slots:
         found.fresh_slots = fresh_slots
         count_own_steps(getattr(model, "optimizer", None), fresh_slots == "own_steps")
@@ -63,12 +70,13 @@ def watch(model: keras.Model, *, fresh_slots: FreshSlots = "own_steps") -> keras
 
 def is_watched(model: keras.Model) -> bool:
     """Whether `model` obeys changes of flags."""
-    return model in _watches
+    return _watch_of(model) is not None
 
 
 def unwatch(model: keras.Model) -> None:
     """Leave `model` to plain Keras again."""
-    found = _watches.pop(model, None)
+    found = _watch_of(model)
+    _watches.pop(model, None)
     if found is not None:
         found.remove()
 
@@ -89,8 +97,9 @@ def multiply_rates(model: keras.Model, rates: Mapping[What, float] | Iterable[tu
     pairs = rates.items() if isinstance(rates, Mapping) else rates
     multiples = {id(variable): float(rate) for what, rate in pairs for variable in select(model, what)}
     watch(model)
-    if scale_rates(model.optimizer, multiples):
-        _watches[model].rebuild()
+    found = _watch_of(model)
+    if scale_rates(model.optimizer, multiples) and found is not None:
+        found.rebuild()
     return model
 
 
@@ -104,9 +113,10 @@ def recompile(model: keras.Model) -> keras.Model:
         model.trainable = True
         thaw.recompile(model)
     """
-    if is_watched(model):
-        _watches[model].settle()
-        _watches[model].rebuild()
+    found = _watch_of(model)
+    if found is not None:
+        found.settle()
+        found.rebuild()
         return model
     hooks.check_keras()
     once = Watch(model)
@@ -127,7 +137,7 @@ def obey_automatically() -> Callable[[], None]:
 
 
 def _watch_if_live(model: keras.Model) -> None:
-    if model not in _watches and hooks.holds_live_layer(model):
+    if not is_watched(model) and hooks.holds_live_layer(model):
         watch(model)
 
 
@@ -136,16 +146,26 @@ def resume(model: keras.Model, path: str) -> None:
     saved = checkpoint.read(path)
     if saved is None:
         return
-    saved.choice.apply(model)
     optimizer = getattr(model, "optimizer", None)
-    # Keras knows the flags of layers only: its optimizer may have been built for other variables and skipped its state.
-    skipped = optimizer is not None and optimizer.built and not fits(optimizer, model.trainable_variables)
+    built = hooks.built_on(optimizer) if optimizer is not None and optimizer.built else None
+    saved.choice.apply(model)
     watch(model, fresh_slots=saved.fresh_slots)
-    if skipped:
+    # Keras knows the flags of layers only: its optimizer may have been built for other variables and skipped its state.
+    if built is not None and not same_variables(built, model.trainable_variables):
         hooks.own_method(model, "load_weights")(path)
-    if optimizer is not None:
+    found = _watch_of(model)
+    if optimizer is not None and found is not None:
         checkpoint.recall(model, saved)
-        _watches[model].rebuild()
+        found.rebuild()
+
+
+def _watch_if_compiled(model: keras.Layer) -> None:
+    """A compiled model whose flags are changed by thaw's own verbs is meant to obey."""
+    if isinstance(model, keras.Model) and getattr(model, "compiled", False) and not is_watched(model):
+        watch(model)
+
+
+flags.follow(_watch_if_compiled)
 
 
 def _says_more(layer: keras.Layer) -> bool:
