@@ -125,6 +125,7 @@ def _as_product(x: Value, kernel: Value, strides: Sequence[int]) -> Value:
 
 def _torch_convolution(x: Any, kernel: Any, strides: Sequence[int], padding: Padding, dilations: Sequence[int]) -> Any:
     """The native convolution on a channels-first view, which keeps the layout in memory channels last."""
+    import torch
     from torch.nn import functional
 
     axes = x.ndim - 2
@@ -132,6 +133,8 @@ def _torch_convolution(x: Any, kernel: Any, strides: Sequence[int], padding: Pad
     assert pads is not None
     x = x.permute(0, axes + 1, *range(1, axes + 1))
     kernel = kernel.permute(axes + 1, axes, *range(axes))
+    if kernel.dtype == torch.float64:  # no oneDNN there, and PyTorch's own gradient refuses views
+        x, kernel = x.contiguous(), kernel.contiguous()
     if all(a == b for a, b in pads):
         symmetric = tuple(a for a, _ in pads)
     else:  # pad() lists the last axis first
