@@ -24,6 +24,11 @@ NOT_TENSORFLOWS = {
 """Registered ops that TensorFlow itself does not define, and where they come from; those of our own passes begin with Thaw."""
 
 
+LOWERINGS_BY_FUNCTION: dict = {}
+for _op, _row in ((op, LOWERINGS[op]) for op in LOWERINGS):
+    LOWERINGS_BY_FUNCTION.setdefault(_row.function, []).append((_op, _row))
+
+
 def plain(value):
     if isinstance(value, (tuple, list)):
         return [plain(v) for v in value]
@@ -47,7 +52,9 @@ def problems(op: str) -> list[str]:
         found.append(f"takes lists ({[i['name'] for i in lists]}), so it must end in *values")
     if not lists and row.variadic:
         found.append("takes no list, but the lowering has *values")
-    if not row.variadic and len(row.inputs) != len(inputs):
+    parameters = inspect.signature(row.function).parameters
+    needed = [name for name in row.inputs if parameters[name].default is inspect.Parameter.empty]  # a later version may take more
+    if not row.variadic and not len(needed) <= len(inputs) <= len(row.inputs):
         found.append(f"takes {[i['name'] for i in inputs]}, the lowering {list(row.inputs)}")
     found += [f"static input {name!r} is not a parameter" for name in row.static - set(row.inputs)]
     implied = {i[k] for i in inputs for k in ("type_attr", "number_attr", "type_list_attr") if k in i}
@@ -55,8 +62,9 @@ def problems(op: str) -> list[str]:
     for name, attribute in attrs.items():
         if name not in row.attributes | row.ignored and (name not in free):
             found.append(f"attribute {name!r} ({attribute['type']}) is neither handled, nor ignored, nor implied by an input")
-    found += [f"attribute {name!r} is not TensorFlow's" for name in (row.attributes | row.ignored) - set(attrs)]
-    parameters = inspect.signature(row.function).parameters
+    versions = [OP_DEFS[o] for o, r in LOWERINGS_BY_FUNCTION[row.function] if OP_DEFS.get(o)]
+    every = set().union(*(definition["attrs"] for definition in versions))
+    found += [f"attribute {name!r} is not TensorFlow's" for name in (row.attributes | row.ignored) - every]
     for name in row.attributes & set(attrs):
         default = parameters[name].default
         if "default" in attrs[name]:

@@ -117,7 +117,7 @@ def split(tensor: Value, element_shape: Value, lengths: Value, *, element_dtype:
 
 
 @lowering("TensorListElementShape", gradient="none")
-def element_shape(input_handle: Any, *, shape_type: str = "int32") -> Value:
+def element_shape(input_handle: Any, *, shape_type: str) -> Value:
     """The shape of an element, -1 where it is not known."""
     shape = input_handle.shape
     if shape is None:
