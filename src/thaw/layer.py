@@ -24,6 +24,7 @@ from thaw.graph.moving_statistics import HANDLES, freeze_updates, statistic_keys
 from thaw.graph.program import Program, Variant, leaves, ready, rebuild, tensors
 from thaw.graph.relax import relax
 from thaw.graph.training_policies import drop_out, normalize_by_batch
+from thaw.graph.usage_order import usage_order
 from thaw.inner import InnerLayer, TrainableTree, Weight, _Holder, add_source, scopes
 from thaw.lowering import table as table
 from thaw.lowering.host import TextProgram
@@ -222,9 +223,8 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         position: dict[str, int] = {}
         variants = (*runtime.program.variants, *runtime.program.training_variants)
         for graph in (*(v.inference for v in variants[:1]), *(v.training for v in variants)):
-            for node in order(graph):
-                if node.op in HANDLES:
-                    position.setdefault(str(node.attrs.get("shared_name") or node.name), len(position))
+            for key in usage_order(graph, order(graph)):
+                position.setdefault(key, len(position))
         sources = [s for s in runtime.artifact.variables.values() if s.dtype != "string"]
         if self.outputs_wanted is not None:
             sources = [s for s in sources if s.key in position]
@@ -447,7 +447,11 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         known = all(isinstance(s, TensorSpec) and s.shape is not None and None not in s.shape[1:] for s in specs)
         numeric = all(spec.dtype != "string" for s in _input_structures(program, variant) for spec in tensors(s))
         if not known and numeric and self.declared_output_shape is None:
-            return keras.Operation.compute_output_spec(self, inputs, training=False)
+            pending, self._runtime.pending = self._runtime.pending, False  # shapes do not need the weights
+            try:
+                return keras.Operation.compute_output_spec(self, inputs, training=False)
+            finally:
+                self._runtime.pending = pending
         batch = next((v.shape[0] for v in flat if len(getattr(v, "shape", ())) > 0), None)
         compute = self.compute_dtype
 

@@ -79,11 +79,11 @@ def schedule(model: keras.Model, phases: Sequence[Phase | Mapping[str, Any]]) ->
             phase = Phase(**phase)
         made.append(phase)
     if not made:
-        raise ScheduleError("A schedule of no phase was asked for", "at least one phase", "Pass [thaw.Phase()] to train all")
+        raise ScheduleError("A schedule of no phase was asked for", "at least one phase", "Pass [thaw.Phase()]")
     for number, phase in enumerate(made[:-1], 1):
         if not phase.ends:
             raise ScheduleError(
-                f"Phase {number} of {len(made)} does not say when it ends", "epochs=, steps= or until= in every phase but the last",
+                f"Phase {number} of {len(made)} does not say when it ends", "epochs=, steps= or until= in all but the last",
                 f"Add epochs= to phase {number}",
             )  # fmt: skip
     for phase in made:
