@@ -18,11 +18,11 @@ PACKAGE = ROOT / "src" / "thaw"
 # A room may import its own files and rooms of lower layers. In STRANGERS, rooms do not know each other;
 # in the other layers they may, without a cycle.
 LAYERS = [
-    {"errors", "registry"},
+    {"allocator", "errors", "registry"},
     {"graph"},
     {"handles", "formats", "lowering", "trainable"},
-    {"load", "inner", "inspection", "layer", "gradient_paths", "explanation", "mending"},
-    {"finetune", "export", "report"},
+    {"load", "inner", "text_door", "layer", "inspection", "gradient_paths", "explanation", "mending", "model_file"},
+    {"finetune", "report"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -31,7 +31,9 @@ RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 
 # Which files may touch a backend, inside functions only.
 BACKENDS = {"tensorflow", "tf_keras", "tensorflow_hub", "jax", "jaxlib", "torch"}
-BACKEND_FILES = {"lowering/kernels.py", "trainable/hooks.py"}
+BACKEND_FILES = {"lowering/kernels.py", "lowering/loop_kernels.py", "lowering/special_kernels.py", "trainable/hooks.py"}
+# Of these, the one that may lean on Keras' internals.
+KERAS_INTERNALS = {"trainable/hooks.py"}
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def test_rooms_of_one_layer_form_no_cycle() -> None:
         visit(room, ())
 
 
-def test_backends_are_touched_in_two_files_only_and_late() -> None:
+def test_backends_are_touched_in_few_files_only_and_late() -> None:
     wrong = [
         str(found)
         for found in imports()
@@ -170,7 +172,7 @@ def test_backends_are_touched_in_two_files_only_and_late() -> None:
 
 
 def test_only_the_public_surface_of_keras_is_used() -> None:
-    wrong = [str(found) for found in imports() if found.target.startswith("keras.src") and found.file not in BACKEND_FILES]
+    wrong = [str(found) for found in imports() if found.target.startswith("keras.src") and found.file not in KERAS_INTERNALS]
     assert not wrong, wrong
 
 
@@ -245,6 +247,6 @@ def owners_of(target: str, owners: Mapping[str, list[str]]) -> set[str]:
 
 def test_keras_is_not_imported_where_it_is_not_needed() -> None:
     """Naming an error, resolving a handle or rewriting a graph must not cost seconds of importing Keras."""
-    rooms = {"errors", "registry", "graph", "handles"}
+    rooms = {"allocator", "errors", "registry", "graph", "handles"}
     wrong = [str(found) for module, found in every() if room_of(module) in rooms and found.target.split(".")[0] == "keras"]
     assert not wrong, wrong
