@@ -70,6 +70,34 @@ def load(name):
     )
 
 
+def live(build):
+    """The record of a graph that `build(fed)` makes now, TensorFlow 1 answering; see tools/make_control_flow_golden.py."""
+    import tensorflow as tf
+
+    tf1 = tf.compat.v1
+    with tf1.Graph().as_default() as graph:
+        feeds = {}
+
+        def fed(name, value):
+            placeholder = tf1.placeholder(value.dtype, value.shape, name=name)
+            feeds[placeholder] = value
+            return placeholder
+
+        outputs = build(fed)
+        definition = graph.as_graph_def()
+        cotangents = [np.random.default_rng(i).standard_normal(o.shape).astype(np.float32) for i, o in enumerate(outputs)]
+        total = tf.add_n([tf.reduce_sum(o * c) for o, c in zip(outputs, cotangents, strict=True)])
+        floats = [p for p in feeds if p.dtype.is_floating]
+        gradients = {p.op.name: g for p, g in zip(floats, tf.gradients(total, floats), strict=True) if g is not None}
+        with tf1.Session() as session:
+            values, gradients = session.run((outputs, gradients), feeds)
+    nodes = graph_def.nodes_of(protos.parse("GraphDef", definition.SerializeToString(), "live"), "live")
+    places = tuple(Tensor(p.op.name) for p in feeds)
+    made = Graph("live", nodes, places, tuple(graph_def.tensor_of(o.name, "live") for o in outputs))
+    inputs = {p.op.name: v for p, v in feeds.items()}
+    return Recorded("live", made, {}, inputs, tuple(values), tuple(cotangents), gradients, {}, {})
+
+
 def names():
     """All goldens of one graph each."""
     return sorted(f.stem for f in FOLDER.glob("*.npz") if f.stem != "programs")
@@ -141,15 +169,15 @@ def traced(function, inputs, cotangents, host=()):
     return [keras.ops.convert_to_numpy(o) for o in outputs], result
 
 
-def check(recorded, results, gradients, rtol=2e-5):
+def check(recorded, results, gradients=None, rtol=2e-5):
     """Asserts equality with TensorFlow's answers."""
     for i, (ours, theirs) in enumerate(zip(results, recorded.outputs, strict=True)):
         assert ours.shape == theirs.shape, f"output {i}: {ours.shape}, not {theirs.shape}"
         np.testing.assert_allclose(
             ours, theirs, rtol=0, atol=rtol * max(1e-3, np.abs(theirs).max(initial=0)), err_msg=f"output {i}"
         )
-    for name, ours in zip(recorded.inputs, gradients, strict=True):
-        if name in recorded.gradients:
+    for name, ours in zip(recorded.inputs, gradients or [None] * len(recorded.inputs), strict=True):
+        if gradients is not None and name in recorded.gradients:
             theirs = recorded.gradients[name]
             ours = np.zeros_like(theirs) if ours is None else ours
             np.testing.assert_allclose(
