@@ -84,7 +84,7 @@ ROWS = [
         KerasDriftError,
         drifted,
         "lacks what live flags lean on: 'Model.make_train_function(strictly=)'",
-        "as in Keras 3.15.1",
+        "as in Keras 3.15.0, 3.15.1",
         "install one of these versions",
     ),
     Row(

@@ -19,7 +19,7 @@ import numpy as np
 
 from thaw.errors import KerasDriftError
 
-TESTED = ("3.15.1",)
+TESTED = ("3.15.0", "3.15.1")
 STEP_FUNCTIONS = ("train_function", "test_function", "predict_function")
 _STATISTICS = frozenset({"moving_mean", "moving_variance", "mean", "variance", "count", "vector_u"})
 
