@@ -9,7 +9,7 @@
 #   make docs     the generated pages of docs/ and the tree in ARCHITECTURE.md
 #   make golden   record TensorFlow's answers anew in tests/golden (needs TensorFlow)
 #   make bench    the side-by-side measurements of benchmarks/ (needs TensorFlow)
-#   make corpus   every model of the corpus against what TensorFlow recorded for it
+#   make corpus   every model of a folder, on every backend, against what TensorFlow recorded for it (MODELS=folder)
 #   make fuzz     the readers on damaged input, longer than the suite does
 #   make size     lines per file
 
@@ -19,6 +19,7 @@ BACKEND  ?= $(BACKENDS)
 # More arguments: PYTEST='-k Conv2D', SECTION='lowering math'
 PYTEST   ?=
 SECTION  ?=
+MODELS   ?= ../shared/models
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -99,8 +100,8 @@ golden: $(VENV)/.peers
 bench: $(VENV)/.peers
 	$(BIN)/python benchmarks/run.py
 
-corpus: $(VENV)/.user
-	KERAS_BACKEND=jax $(BIN)/python tools/corpus.py
+corpus: $(BACKEND:%=$(VENV)/.%)
+	$(BIN)/python tests/corpus/score.py $(MODELS) --backend $(BACKEND)
 
 fuzz: $(VENV)/.dev
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -q tests/formats tests/handles --hypothesis-profile=fuzz
