@@ -152,3 +152,24 @@ def test_N4_endless_loop_ends_with_an_error():
     body = Graph(body.name, body.nodes, body.inputs, (body.outputs[0], Tensor("x")))
     with pytest.raises(LoopLimitError, match="'while' still wants to go on after max_iterations=500"):
         run_loop(Context(Resources(), max_iterations=500), "while", condition, body, [np.array(0, np.int32), keras.ops.ones(2)])
+
+
+def test_random_numbers_differ_from_round_to_round():
+    places = (Tensor("i"), Tensor("a"), Tensor("b"))
+    inputs = {t.node: Node(t.node, "_Arg") for t in places}
+    number = {n: Node(n, "Const", attrs={"value": np.array(v, np.int32)}) for n, v in (("n", 3), ("one", 1), ("shape", [4]))}
+    condition = Graph("cond", {**inputs, **number, "c": Node("c", "Less", (Tensor("i"), Tensor("n")))}, places, (Tensor("c"),))
+    draw = Node("draw", "RandomUniform", (Tensor("shape"),), (), {"dtype": "float32"})
+    more = {"next": Node("next", "AddV2", (Tensor("i"), Tensor("one"))), "draw": draw}
+    body = Graph("body", {**inputs, **number, **more}, places, (Tensor("next"), Tensor("b"), Tensor("draw")))
+    generator = keras.random.SeedGenerator(3)
+
+    def function(state):
+        start = keras.ops.zeros((4,))
+        with keras.StatelessScope(state_mapping=[(generator.state, state)]):
+            context = Context(Resources(), seed_generator=generator)
+            _, a, b = run_loop(context, "while", condition, body, [np.array(0, np.int32), start, start])
+        return a, b
+
+    a, b = (keras.ops.convert_to_numpy(x) for x in compiled(function)(generator.state.value))
+    assert (a != b).all() and (a > 0).all() and (b < 1).all()

@@ -54,19 +54,32 @@ class Writes(dict[str, Value]):
         self.own[key] = None
 
 
-class RoundSeeds:
-    """Seeds for one round of a loop: the loop's seed moved on by the round and by how many were drawn in it."""
+class RoundSeeds(keras.random.SeedGenerator):  # type: ignore[misc]
+    """Seeds for one round of a loop: the loop's seed moved on by the round and by how many were drawn in it.
 
-    def __init__(self, base: Value, index: Value) -> None:
+    Keras draws from generators alone; this one has no state of its own that a trace could not change.
+    """
+
+    def __init__(self, base: Value, index: Value) -> None:  # on purpose not Keras' own, which makes a variable
         self.base = base
         self.index = index
         self.drawn = 0
 
-    def next(self) -> Value:
+    def next(self, ordered: bool = True) -> Value:
         """One more."""
         self.drawn += 1
-        moves = ops.stack([ops.cast(self.index, "int32") * 97 + 13, ops.cast(self.index * 0 + self.drawn * 31, "int32")])
+        round_ = ops.cast(self.index, "int32")
+        moves = ops.stack([round_ * 97 + 13, round_ * 0 + self.drawn * 31])
         return self.base + ops.cast(moves, dtype_of(self.base))
+
+
+def loop_seed(context: Context) -> Value:
+    """A seed drawn for a whole loop or condition, outside of it."""
+    generator = context.next_seed()
+    if generator is not None:
+        return generator.next()
+    dtype = "uint32" if keras.backend.backend() == "jax" else "int64"
+    return on_device(np.random.default_rng().integers(0, 2**30, 2), dtype)
 
 
 def truth(value: Value) -> bool | None:
@@ -152,7 +165,7 @@ class _Staged:
         self.loop = loop
         self.trips = trips
         self.keys = written(context, loop.body, loop.values)
-        self.seed = context.next_seed() if draws_random(context, loop.body) else None
+        self.seed = loop_seed(context) if draws_random(context, loop.body) else None
         self.changed: dict[str, None] = {}
         self.limit = context.max_iterations or LIMIT
         self.slices = whole(loop.body)
@@ -499,7 +512,7 @@ def choose(
     if index is not None:
         return context.call(branches[index], values)
     keys = list(dict.fromkeys(k for b in branches for k in written(context, b, values)))
-    seeds = context.next_seed() if any(draws_random(context, b) for b in branches) else None
+    seeds = loop_seed(context) if any(draws_random(context, b) for b in branches) else None
     shared = _Outcome()
 
     def runner(graph: Graph) -> Callable[[], list[Value]]:
