@@ -177,6 +177,9 @@ def add_source(layer: Any, source: VariableSource, leaf: str, *, dtype: Any, adv
         trainable=floating and not statistic,
     )
     variable.source_name = source.name
+    # For the selection language: what the publisher left out thaws by name only, a statistic never.
+    variable.left_out = not advised
+    variable.is_statistic = statistic
     layer._holder.weights.append(Weight(variable, source, advised and floating and not statistic, statistic or not floating))
     return variable
 

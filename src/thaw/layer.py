@@ -151,7 +151,6 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         self._allow_non_tensor_positional_args = True
         artifact, pending = _open(self.handle, embedded)
         artifact = lift(artifact, everything=lift_constants)
-        obey_automatically()
         self._runtime = self._prepare(artifact)
         self._runtime.pending = pending
         self._inner = self._build_tree()
@@ -159,6 +158,8 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         self._start()
         if self.takes_strings:
             open_door()
+            # XLA cannot call the host from a tf.function; JAX's own jit can.
+            self.supports_jit = keras.backend.backend() != "tensorflow"
         self.built = True
         if trained is None:
             self.trainable = trainable
@@ -709,3 +710,7 @@ def _shapes_to_symbols(shapes: Any, dtypes: Iterator[str]) -> Any:
     if isinstance(shapes, (list, tuple)) and any(isinstance(s, (list, tuple, Mapping)) for s in shapes):
         return [_shapes_to_symbols(s, dtypes) for s in shapes]
     return keras.KerasTensor(tuple(shapes), dtype=next(dtypes))
+
+
+# On import, and not when the first layer is made: `keras.saving.load_model` must give flags and moments back too.
+obey_automatically()
