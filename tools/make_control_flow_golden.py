@@ -350,11 +350,11 @@ def assigned(resource):
         with tf.control_dependencies([y]):
             add = tf1.assign_add(v, x)
         with tf.control_dependencies([add]):
-            return [i + 1, y * (v.read_value() if resource else tf.identity(v))]
+            return [i + 1, y * v.read_value()]
 
     y = tf.while_loop(lambda i, y: i < 3, body, [0, x], parallel_iterations=1)[1]
     with tf.control_dependencies([y]):
-        return [y, v.read_value() if resource else tf.identity(v)]
+        return [y, v.read_value()]
 
 
 @case
@@ -385,7 +385,7 @@ def reference_assigned_for_effect_only():
     x, p, v = fed("x", floats(2)), fed("p", True), counter(False)
     op = tf.cond(p, lambda: tf.group(tf1.assign(v, x * 2.0)), tf.no_op)
     with tf.control_dependencies([op]):
-        return [tf.identity(v) + x]
+        return [v.read_value() + x]
 
 
 @v2
@@ -472,7 +472,7 @@ def record(build, v2=False):
             values = session.run(outputs, feeds)
             for v in variables:
                 arrays[f"after|{v.op.name}"] = session.run(v)
-        for i, (tensor, value) in enumerate(zip(outputs, values)):
+        for i, (tensor, value) in enumerate(zip(outputs, values, strict=True)):
             arrays[f"out|{i}|{tensor.name}"] = value
             if tensor.dtype.is_floating:
                 arrays[f"cot|{i}"] = generator.standard_normal(value.shape).astype(value.dtype)
@@ -487,7 +487,7 @@ def record(build, v2=False):
         differentiated = [p for p, _ in inputs if p.dtype.is_floating]
         gradients = tf.gradients(tf.add_n(terms), differentiated)
         with tf1.Session() as session:
-            for placeholder, gradient in zip(differentiated, gradients):
+            for placeholder, gradient in zip(differentiated, gradients, strict=True):
                 if gradient is not None:
                     arrays[f"grad|{placeholder.op.name}"] = session.run(gradient, dict(inputs))
     return arrays
