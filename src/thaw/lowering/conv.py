@@ -13,7 +13,7 @@ from keras import ops
 from thaw.errors import UnhandledValueError
 from thaw.lowering import kernels
 from thaw.lowering.registry import lowering
-from thaw.lowering.values import Value, known, static_shape
+from thaw.lowering.values import Value, known, on_device, static_shape
 from thaw.lowering.windows import (
     Padding,
     Pads,
@@ -297,7 +297,7 @@ def depthwise_backprop_input(
     """What DepthwiseConv2dNative's input would receive as gradient: each output gradient spread over its window."""
     op = "DepthwiseConv2dNativeBackpropInput"
     lengths, _ = shape_of_input(input_sizes, data_format)
-    dy = to_last(out_backprop, data_format)
+    kernel, dy = on_device(kernel), to_last(on_device(out_backprop), data_format)
     steps, reach = spatial(strides, data_format), spatial(dilations, data_format)
     height, width, channels, multiplier = (int(v or 0) for v in static_shape(kernel))
     pads = pads_of(resolve(op, padding, explicit_paddings, data_format), lengths, (height, width), steps, reach)
@@ -367,6 +367,7 @@ def depthwise_backprop_filter(
 @lowering("Dilation2D")
 def dilation2d(x: Value, kernel: Value, *, strides: Sequence[int], rates: Sequence[int], padding: str) -> Value:
     """Grey-scale dilation: the maximum over the window of input plus kernel; ties give their gradient to the first."""
+    x, kernel = on_device(x), on_device(kernel)
     height, width = (int(v or 0) for v in static_shape(kernel)[:2])
     parts = windows_of(
         "Dilation2D",
@@ -394,15 +395,15 @@ ACTIVATIONS = {
 
 def fused_tail(op: str, y: Value, arguments: Sequence[Value], names: Sequence[str], epsilon: float, slope: float) -> Value:
     """The steps that follow the product in a fused op of TensorFlow's grappler; `y` has its channels last."""
-    rest = list(arguments)
+    rest = [on_device(v) for v in arguments]
     for name in names:
         if name == "BiasAdd":
-            y = y + rest.pop(0)
+            y = ops.add(y, rest.pop(0))
         elif name == "FusedBatchNorm":
             scale, offset, mean, variance = (rest.pop(0) for _ in range(4))
             y = (y - mean) * (ops.rsqrt(variance + epsilon) * scale) + offset
         elif name == "Add":
-            y = y + rest.pop(0)
+            y = ops.add(y, rest.pop(0))
         elif name == "LeakyRelu":
             y = ops.where(y > 0, y, y * slope)
         elif name in ACTIVATIONS:

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from thaw.lowering.registry import lowering
-from thaw.lowering.values import Value, cast, dtype_of, static_shape
+from thaw.lowering.values import Value, cast, dtype_of, on_device, static_shape
 
 
 def with_gradient(value: Value, *parts: tuple[Value, Value]) -> Value:
@@ -28,6 +28,7 @@ def with_gradient(value: Value, *parts: tuple[Value, Value]) -> Value:
 @lowering("SoftmaxCrossEntropyWithLogits")
 def softmax_cross_entropy(features: Value, labels: Value) -> tuple[Value, Value]:
     """The cross entropy of each row, and its slope in the logits."""
+    features = on_device(features)
     log_likely = ops.log_softmax(features, axis=-1)
     labels = ops.convert_to_tensor(labels, dtype=dtype_of(log_likely))
     loss = -ops.sum(labels * log_likely, axis=-1)
@@ -38,6 +39,7 @@ def softmax_cross_entropy(features: Value, labels: Value) -> tuple[Value, Value]
 @lowering("SparseSoftmaxCrossEntropyWithLogits")
 def sparse_softmax_cross_entropy(features: Value, labels: Value) -> tuple[Value, Value]:
     """The cross entropy of each row with its class, and its slope in the logits; NaN for a class that is not there."""
+    features, labels = on_device(features), on_device(labels)
     classes = int(static_shape(features)[-1] or 0)
     log_likely = ops.log_softmax(features, axis=-1)
     dtype = dtype_of(log_likely)
@@ -51,6 +53,7 @@ def sparse_softmax_cross_entropy(features: Value, labels: Value) -> tuple[Value,
 
 def in_top(predictions: Value, targets: Value, k: Any) -> Value:
     """Whether fewer than `k` predictions are larger than the target's; never in a row that is not finite."""
+    predictions, targets = on_device(predictions), on_device(targets)
     classes = int(static_shape(predictions)[-1] or 0)
     inside = ops.logical_and(targets >= 0, targets < classes)
     index = ops.expand_dims(ops.clip(targets, 0, max(classes - 1, 0)), -1)

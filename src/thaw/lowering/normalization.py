@@ -9,7 +9,7 @@ from keras import ops
 
 from thaw.lowering import kernels
 from thaw.lowering.registry import lowering
-from thaw.lowering.values import Value, dtype_of, static_shape
+from thaw.lowering.values import Value, dtype_of, on_device, static_shape
 from thaw.lowering.windows import from_last, to_last
 
 
@@ -75,8 +75,8 @@ def fused(
         new_variance = used_variance * ops.cast(count / least, dtype_of(used_variance))
         if exponential_avg_factor != 1.0:
             keep = 1.0 - exponential_avg_factor
-            new_mean = ops.stop_gradient(mean) * keep + new_mean * exponential_avg_factor
-            new_variance = ops.stop_gradient(variance) * keep + new_variance * exponential_avg_factor
+            new_mean = ops.stop_gradient(on_device(mean)) * keep + new_mean * exponential_avg_factor
+            new_variance = ops.stop_gradient(on_device(variance)) * keep + new_variance * exponential_avg_factor
     return y, new_mean, new_variance, used_mean, used_variance
 
 
@@ -136,6 +136,7 @@ def fused_gradient(
     dy: Value, x: Value, scale: Value, mean: Value, variance: Value, epsilon: float, data_format: str, is_training: bool
 ) -> tuple[Value, ...]:
     """Gradients of the FusedBatchNorm ops in input, scale and offset, and two empty reserved outputs."""
+    scale, mean, variance = on_device(scale), on_device(mean), on_device(variance)
     dtype = dtype_of(x)
     wide = "float32" if dtype in {"float16", "bfloat16"} else dtype
     x, dy = ops.cast(to_last(x, data_format), wide), ops.cast(to_last(dy, data_format), wide)
@@ -207,6 +208,7 @@ def batch_norm_with_global_normalization(
     t: Value, m: Value, v: Value, beta: Value, gamma: Value, *, variance_epsilon: float, scale_after_normalization: bool
 ) -> Value:
     """Normalization by given statistics, as the first frozen graphs did it."""
+    t, m, v, beta, gamma = (on_device(value) for value in (t, m, v, beta, gamma))
     factor = ops.rsqrt(v + variance_epsilon)
     return (t - m) * (factor * gamma if scale_after_normalization else factor) + beta
 
@@ -216,6 +218,7 @@ def local_response_normalization(
     x: Value, *, depth_radius: int = 5, bias: float = 1.0, alpha: float = 1.0, beta: float = 0.5
 ) -> Value:
     """Each element over a power of the squares summed over its neighbouring channels."""
+    x = on_device(x)
     channels = int(static_shape(x)[-1] or 0)
     padded = ops.pad(ops.square(x), [(0, 0)] * (len(x.shape) - 1) + [(depth_radius, depth_radius)])
     squares = sum((padded[..., i : i + channels] for i in range(1, 2 * depth_radius + 1)), padded[..., :channels])

@@ -11,7 +11,7 @@ from keras import ops
 from thaw.errors import UnhandledValueError
 from thaw.lowering import kernels
 from thaw.lowering.registry import lowering
-from thaw.lowering.values import Value, cast, dtype_of, sizes, static_shape
+from thaw.lowering.values import Value, cast, dtype_of, on_device, sizes, static_shape
 from thaw.lowering.windows import (
     Padding,
     fold,
@@ -89,7 +89,7 @@ def max_pool_with_argmax(
 ) -> tuple[Value, Value]:
     """The largest element of each window, and where it lies in the flattened image (or batch)."""
     op = "MaxPoolWithArgmax"
-    window, steps = spatial(ksize, "NHWC"), spatial(strides, "NHWC")
+    x, window, steps = on_device(x), spatial(ksize, "NHWC"), spatial(strides, "NHWC")
     resolved = resolve(op, padding, (), "NHWC")
     rows, columns, channels = (int(n or 0) for n in static_shape(x)[1:])
     places = np.arange(rows * columns * channels).reshape(1, rows, columns, channels)
@@ -166,7 +166,7 @@ def maximum_gradient(
     op: str, x: Value, dy: Value, ksize: Sequence[int], strides: Sequence[int], padding: Padding, data_format: str
 ) -> Value:
     """`dy` sent to the first maximum of each window of `x`."""
-    x, dy = to_last(x, data_format), to_last(dy, data_format)
+    x, dy = to_last(on_device(x), data_format), to_last(on_device(dy), data_format)
     window, steps = spatial(ksize, data_format), spatial(strides, data_format)
     lengths = [int(n or 0) for n in static_shape(x)[1:-1]]
     pads = pads_of(padding, lengths, window, steps, (1,) * len(window))

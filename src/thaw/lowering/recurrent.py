@@ -12,7 +12,7 @@ from keras import ops
 
 from thaw.errors import UnhandledValueError
 from thaw.lowering.registry import lowering
-from thaw.lowering.values import Value, dtype_of, static_shape
+from thaw.lowering.values import Value, dtype_of, on_device, static_shape
 
 Gates = tuple[Value, Value, Value, Value, Value, Value, Value]
 """Input gate, cell state, forget gate, output gate, cell input, cell output, output: each (batch, units)."""
@@ -58,9 +58,10 @@ def lstm_block_cell(
     use_peephole: bool = False,
 ) -> tuple[Value, ...]:
     """One step of an LSTM: gates, states and output."""
+    wci, wcf, wco, b = (on_device(v) for v in (wci, wcf, wco, b))
     return lstm_step(
         ops.matmul(ops.concatenate([x, h_prev], axis=-1), w) + b,
-        ops.convert_to_tensor(cs_prev),
+        on_device(cs_prev),
         order="icfo",
         forget_bias=forget_bias,
         cell_clip=cell_clip,
@@ -70,10 +71,11 @@ def lstm_block_cell(
 
 def block_lstm(seq_len_max: Value, x: Value, cell: Value, out: Value, w: Value, b: Value, **how: Any) -> tuple[Value, ...]:
     """An LSTM over time, `x` being (time, batch, features): each of `Gates` for all steps, 0 from `seq_len_max` on."""
+    x, w, b, cell, out = (on_device(v) for v in (x, w, b, cell, out))
     features = int(static_shape(x)[-1] or 0)
     inputs = ops.matmul(x, w[:features]) + b
     steps = ops.cast(ops.arange(ops.shape(x)[0]), "int32")
-    live = ops.cast(steps < ops.cast(seq_len_max, "int32"), dtype_of(inputs))
+    live = ops.cast(steps < ops.cast(on_device(seq_len_max), "int32"), dtype_of(inputs))
 
     def step(state: Value, given: tuple[Value, Value]) -> tuple[Value, Value]:
         gates, alive = given
@@ -82,7 +84,7 @@ def block_lstm(seq_len_max: Value, x: Value, cell: Value, out: Value, w: Value, 
         return found, found * alive
 
     # Keras' scan on TensorFlow wants each step's answer in the form of the state: all seven, side by side.
-    zero = ops.zeros_like(ops.convert_to_tensor(cell))
+    zero = ops.zeros_like(cell)
     _, outputs = ops.scan(step, ops.concatenate([zero, cell, zero, zero, zero, zero, out], axis=-1), (inputs, live))
     return tuple(ops.split(outputs, 7, axis=-1))
 
@@ -104,7 +106,7 @@ def block_lstm_v1(
     use_peephole: bool = False,
 ) -> tuple[Value, ...]:
     """An LSTM over time whose gates stand in the order input, cell, forget, output."""
-    peepholes = (wci, wcf, wco) if use_peephole else None
+    peepholes = (on_device(wci), on_device(wcf), on_device(wco)) if use_peephole else None
     how = {"order": "icfo", "forget_bias": forget_bias, "cell_clip": cell_clip, "peepholes": peepholes}
     return block_lstm(seq_len_max, x, cs_prev, h_prev, w, b, **how)
 
@@ -125,7 +127,7 @@ def block_lstm_v2(
     use_peephole: bool = False,
 ) -> tuple[Value, ...]:
     """An LSTM over time whose gates stand in the order input, forget, cell, output."""
-    peepholes = (wci, wcf, wco) if use_peephole else None
+    peepholes = (on_device(wci), on_device(wcf), on_device(wco)) if use_peephole else None
     how = {"order": "ifco", "forget_bias": 0.0, "cell_clip": cell_clip, "peepholes": peepholes}
     return block_lstm(seq_len_max, x, cs_prev, h_prev, w, b, **how)
 
@@ -133,6 +135,7 @@ def block_lstm_v2(
 @lowering("GRUBlockCell", gradient="none")
 def gru_block_cell(x: Value, h_prev: Value, w_ru: Value, w_c: Value, b_ru: Value, b_c: Value) -> tuple[Value, ...]:
     """One step of a GRU: reset gate, update gate, candidate, output."""
+    h_prev, b_ru, b_c = on_device(h_prev), on_device(b_ru), on_device(b_c)
     sums = ops.matmul(ops.concatenate([x, h_prev], axis=-1), w_ru) + b_ru
     reset, update = ops.split(ops.sigmoid(sums), 2, axis=-1)
     new = ops.tanh(ops.matmul(ops.concatenate([x, reset * h_prev], axis=-1), w_c) + b_c)
@@ -239,6 +242,7 @@ def cudnn(
         raise UnhandledValueError("CudnnRNN", "input_mode", input_mode, ("linear_input", "auto_select"))
     gates, step = CELLS[rnn_mode]
     directions = 2 if direction == "bidirectional" else 1
+    input_h, input_c, params = on_device(input_h), on_device(input_c), on_device(params)
     stacked, _, units = (int(n or 0) for n in (static_shape(input_h)[0], 0, static_shape(input_h)[2]))
     layers = stacked // directions
     if dropout and is_training and layers > 1:
