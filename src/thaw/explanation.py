@@ -4,6 +4,7 @@ What holds for any model is argued in `thaw.trainable.explain`; this file adds w
 ops on the way, constants and tables in the graph, whether there is a training variant. Imports layer and below.
 """
 
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import Any
 import keras
 
 from thaw.gradient_paths import CONNECTED, GRADIENT, Ways, gradient_ways
-from thaw.graph.artifact import Artifact
+from thaw.graph.artifact import Artifact, VariableSource
 from thaw.graph.ir import Graph, TensorSpec
 from thaw.graph.lift_constants import PREFIX, WEIGHTS, folded_batch_norms, lift_constants
 from thaw.graph.moving_statistics import FUSED
@@ -69,9 +70,8 @@ def explain(
         x, y = inputs if isinstance(inputs, tuple) and len(inputs) == 2 else (inputs, None)
         loss = loss if loss is not None else getattr(model, "loss", None)
         zero = zero_gradients(model, x, y, loss if y is not None else None) or ()
-    rows, notes = explain_rows(
-        model, outputs=None if model is not None and name == "layer" else chosen, known=known, zero=zero, name=name
-    )
+    of_graph = None if isinstance(model, KerasLayer) else chosen
+    rows, notes = explain_rows(model, outputs=of_graph, known=known, zero=zero, name=name)
     return Report(str(model.name), tuple(rows), tuple(notes))
 
 
@@ -87,14 +87,17 @@ def _known(layer: KerasLayer, path: str, outputs: Sequence[str | int] | None, ro
     causes: dict[int, Cause] = {}
     advice: dict[int, Cause] = {}
     blocked: dict[int, Cause] = {}
+    baked = _baked(layer)
+    target = expression if expression.isidentifier() else "layer"
+    lifted = f"{target} = thaw.KerasLayer({layer.handle!r}, trainable=True, lift_constants=True)"
     for key, weight in runtime.weights.items():
         own = id(weight.variable)
         if weight.statistic:
             causes[own] = _statistic(layer, weight, trained, expression)
             continue
         if key.startswith(PREFIX) and not layer.lift_constants:
-            text = "baked into the graph as a constant, and held as a variable that is not advised to train"
-            advice[own] = Cause("E3", text, weight.source.name, f"thaw.unfreeze({name}, {PATH})")
+            text = "baked into the graph as a constant" + ("" if baked else "; held as a variable that thaws by name")
+            advice[own] = Cause("E3", text, weight.source.name, lifted if baked else f"thaw.unfreeze({name}, {PATH})")
         elif not weight.advised:
             text = f"the publisher of {layer.handle!r} left it out of its trainable variables"
             advice[own] = Cause("E2", text, layer.handle, f"thaw.unfreeze({name}, {PATH})")
@@ -108,7 +111,7 @@ def _known(layer: KerasLayer, path: str, outputs: Sequence[str | int] | None, ro
         advice,
         blocked,
         passes,
-        tuple(_extra_rows(layer, graph, path, expression)),
+        tuple(_extra_rows(layer, graph, path, baked, lifted)),
         tuple(_notes(layer, trained, expression)),
     )
 
@@ -171,19 +174,16 @@ def _blocked(ways: Ways, key: str, weight: Weight, expression: str) -> Cause | N
     return Cause("E6", "no chosen output is computed from it", weight.source.name)
 
 
-def _extra_rows(layer: KerasLayer, graph: Graph, path: str, expression: str) -> list[Row]:
+def _extra_rows(layer: KerasLayer, graph: Graph, path: str, baked: Sequence[VariableSource], lifted: str) -> list[Row]:
     """Rows for what is no variable: constants that are weights, and tables."""
     rows = []
     above = f"{path}/" if path else ""
-    baked = _baked(layer)
-    target = expression if expression.isidentifier() else "layer"
-    mend = f"{target} = thaw.KerasLayer({layer.handle!r}, trainable=True, lift_constants=True)"
+    inner = {child.name for child in layer.layers}
     for source in baked:
-        size = 1
-        for n in source.shape:
-            size *= n
-        cause = Cause("E3", "baked into the graph as a constant", source.name, mend)
-        rows.append(Row(above + source.name, size, False, cause, 1, source.shape, source.dtype))
+        first, _, rest = source.name.partition("/")  # a scope around everything is no layer
+        name = rest if first not in inner and rest.partition("/")[0] in inner else source.name
+        cause = Cause("E3", "baked into the graph as a constant", source.name, lifted)
+        rows.append(Row(above + name, math.prod(source.shape), False, cause, 1, source.shape, source.dtype))
     for node in graph.nodes.values():
         if node.op.startswith(TABLES):
             rows.append(Row(above + node.name, 0, False, Cause("E5", "a lookup table", node.name), 1, None, "table"))
@@ -196,7 +196,7 @@ def _extra_rows(layer: KerasLayer, graph: Graph, path: str, expression: str) -> 
     return rows
 
 
-def _baked(layer: KerasLayer) -> list[Any]:
+def _baked(layer: KerasLayer) -> list[VariableSource]:
     """The constants of the layer's own graph that are weights and were not lifted."""
     if layer.lift_constants:
         return []
@@ -215,7 +215,7 @@ def _notes(layer: KerasLayer, trained: bool, expression: str) -> list[str]:
         normalizes = any(node.op in FUSED for node in graph.nodes.values())
         what = "dropout and batch statistics are" if normalizes else "dropout is"
         mend = (
-            f'{expression}.batch_norm = "training", {expression}.dropout = 0.2' if normalizes else f"{expression}.dropout = 0.2"
+            f'{expression}.batch_norm = "training"; {expression}.dropout = 0.2' if normalizes else f"{expression}.dropout = 0.2"
         )
         notes.append(f"{layer.name!r} has no training variant (E11): {what} absent from training steps. Mend: {mend}")
     folded = folded_batch_norms(graph)

@@ -17,7 +17,7 @@ import numpy as np
 from thaw import load
 from thaw.errors import HubArgumentError, WeightsMissingError, listed
 from thaw.graph.artifact import Artifact, VariableSource
-from thaw.graph.ir import CompositeSpec, Graph, Structure, TensorSpec
+from thaw.graph.ir import CompositeSpec, Graph, Shape, Structure, TensorSpec
 from thaw.graph.lift_constants import lift_constants as lift
 from thaw.graph.lift_constants import spelt_statistics
 from thaw.graph.moving_statistics import HANDLES, freeze_updates, statistic_keys
@@ -366,7 +366,10 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             values = runtime.text_program(graph, texts).run(context, feeds)
         else:
             values = runtime.resources.plan(graph, self.compute_dtype).run(context, feeds)
-        outputs = rebuild(variant.trace.outputs, iter([_as_output(v) for v in values]), _compose)
+        given = list(tensors(variant.trace.outputs))
+        shapes = [spec.shape for spec in given] if len(given) == len(values) else [None] * len(values)
+        answers = iter([_as_output(v, shape) for v, shape in zip(values, shapes, strict=True)])
+        outputs = rebuild(variant.trace.outputs, answers, _compose)
         return self._pick(outputs)
 
     def _graph(self, variant: Variant, training: bool) -> Graph:
@@ -671,10 +674,13 @@ def _input_structures(program: Program, variant: Variant) -> Iterator[Structure]
         yield variant.trace.kwargs[name]
 
 
-def _as_output(value: Any) -> Any:
-    """A value of the graph as an output: numbers on the device, strings numpy."""
+def _as_output(value: Any, shape: Shape) -> Any:
+    """A value of the graph as an output: numbers on the device, strings numpy; in the declared shape where none is known."""
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind not in "OSU":
         return keras.ops.convert_to_tensor(value)
+    lost = getattr(getattr(value, "shape", None), "rank", 0) is None  # TensorFlow, traced
+    if lost and shape is not None and sum(n is None for n in shape) <= 1:
+        return keras.ops.reshape(value, tuple(-1 if n is None else n for n in shape))
     return value
 
 

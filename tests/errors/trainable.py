@@ -13,7 +13,12 @@ from thaw.errors import (
     NothingSelectedError,
     NotInModelError,
     OptimizerRefusedError,
+    RelaxationError,
+    ScheduleError,
 )
+from thaw.finetune.schedule import Phase, schedule
+from thaw.layer import KerasLayer
+from thaw.mending import relax
 from thaw.trainable import hooks
 from thaw.trainable.flags import trainable
 from thaw.trainable.optimizer import regroup
@@ -57,7 +62,19 @@ def other_architecture(_: Path) -> None:
     trainable(tower()).apply(keras.Sequential([wider, keras.layers.Dense(1, name="top")], name="other"))
 
 
+def not_there(_: Path) -> None:
+    relax(KerasLayer(Path(__file__).resolve().parents[2] / "samples" / "digits"), "ArgMax")
+
+
+def endless(_: Path) -> None:
+    schedule(tower(), [Phase("hidden"), Phase()])
+
+
 ROWS = [
+    Row(
+        RelaxationError, not_there, "'ArgMax' cannot be relaxed by 'straight_through'", "Expected one of", "`thaw.explain` names"
+    ),
+    Row(ScheduleError, endless, "Phase 1 of 2 does not say when it ends", "epochs=, steps= or until=", "Add epochs= to phase 1"),
     Row(
         NothingSelectedError,
         misnamed,

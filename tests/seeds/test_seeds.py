@@ -262,7 +262,7 @@ def test_S11_watched_flags_after_fit_take_effect_with_the_same_optimizer() -> No
     assert model.optimizer is optimizer and thaw.explain(model)["vgg16/block5_conv3/kernel"].trains
 
 
-class _Sequential(keras.Sequential):
+class SequentialWithInput(keras.Sequential):
     """Keras' own, which has `input` although it was never called, as the Keras of the document had."""
 
     @property
@@ -274,7 +274,9 @@ def sub_model(flag: str = "True") -> tuple[keras.Model, keras.Model, Any]:
     """The model and sub-model of the example, which was fitted with that flag, and a way to fit further."""
     x, y = RANDOM.random((4, 28, 28, 1), "float32"), np.array([0, 1, 2, 3])
     code = examples.SUB_MODEL.replace("epochs=10)", "epochs=1, verbose=0)").replace("trainable = True", f"trainable = {flag}")
-    spaces = types.SimpleNamespace(layers=keras.layers, models=types.SimpleNamespace(Sequential=_Sequential, Model=keras.Model))
+    spaces = types.SimpleNamespace(
+        layers=keras.layers, models=types.SimpleNamespace(Sequential=SequentialWithInput, Model=keras.Model)
+    )
     with pytest.warns(UserWarning, match="input_shape"):
         space, _ = run(code, X_train=x, y_train=y, keras=spaces)
     return space["model"], space["sub_model"], lambda: changed(space["model"], x, y)
@@ -288,7 +290,8 @@ def test_S12_a_flag_set_through_a_sub_model_holds_in_the_parent(flag: str) -> No
     if flag == "False":
         assert thaw.explain(model)[f"{conv}/kernel"].code == "E1"
         thaw.watch(model)
-        sub.trainable = True
+        for layer in sub.layers:
+            layer.trainable = True
         assert conv in fit()
 
 

@@ -103,7 +103,7 @@ def roll(input: Value, shift: Value, axis: Value) -> Value:
 def tile(input: Value, multiples: Value) -> Value:
     """Repeated along each axis."""
     if not is_host(multiples):  # TensorFlow, unknown lengths
-        return ops.tile(on_device_if_known(input), multiples)
+        return ops.tile(on_device_if_known(input), [multiples[i] for i in range(static_shape(multiples)[0] or 0)])
     return apply(lambda np, x: np.tile(x, sizes(multiples)) if len(multiples) else x, input)
 
 

@@ -152,6 +152,11 @@ class Report:
     @property
     def folded(self) -> tuple[Row, ...]:
         """The rows with every layer whose weights share one fate as a single row."""
+        telling = [row for row in self.rows if row.code not in FIXED]
+        shared = telling[0].cause if telling else None
+        if len(telling) > 1 and shared is not None and PATH not in shared.mend and len({_fate(row) for row in telling}) == 1:
+            t = self.totals  # one mend for the whole of it
+            return (Row(self.name, t["parameters"], False, shared, t["weights"]),)
         return tuple(_fold(list(self.rows), ""))
 
     @property
@@ -163,6 +168,9 @@ class Report:
         if not self.rows:
             return f"{self.name!r} has no weights." + (f" {self.notes[0]}" if self.notes else "")
         wanted = [row for row in self.rows if row.code not in FIXED]
+        if not wanted and not self.because("E11"):
+            kinds = "a statistic, an integer, a string or a table"
+            return f"There is nothing to train in {self.name!r}: each of its {_count(t['weights'], 'value')} is {kinds}."
         if wanted and all(row.trains for row in wanted):
             rest = len(self.rows) - len(wanted)
             return f"Everything trains: {counts}." + (f" The other {rest} are statistics or no floats." if rest else "")
@@ -282,13 +290,11 @@ def _fate(row: Row) -> tuple[bool, str, str]:
 
 def _fold(rows: list[Row], above: str) -> Iterator[Row]:
     """`rows`, all below the path `above`, with whole layers of one fate folded into one row each."""
-    start = 0
-    while start < len(rows):
-        head = _head(rows[start].path, above)
-        end = start + 1
-        while head and end < len(rows) and _head(rows[end].path, above) == head:
-            end += 1
-        group, start = rows[start:end], end
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        head = _head(row.path, above)
+        groups.setdefault(head or row.path, []).append(row)
+    for head, group in groups.items():
         if len(group) == 1:
             yield group[0]
             continue
