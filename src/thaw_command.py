@@ -6,6 +6,7 @@
 import os
 import sys
 from importlib.util import find_spec
+from typing import NoReturn
 
 BACKENDS = ("jax", "torch", "tensorflow")
 
@@ -22,18 +23,28 @@ def chosen_backend(arguments: list[str]) -> str | None:
     return next((b for b in BACKENDS if find_spec(b) is not None), None)
 
 
+def _refuse(message: str) -> NoReturn:
+    """Ends the command as an error of thaw does, before thaw can be imported."""
+    print(f"thaw: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
 def main() -> None:
     """Runs the command."""
     backend = chosen_backend(sys.argv[1:])
     if backend is not None and backend not in BACKENDS:
-        sys.exit(f"thaw: there is no backend {backend!r}. Expected one of {', '.join(BACKENDS)}.")
+        _refuse(f"there is no backend {backend!r}. Expected one of {', '.join(BACKENDS)}. Check the spelling.")
     if backend is not None:
         if find_spec(backend) is None:
-            sys.exit(f"thaw: the backend {backend!r} is not installed. Run: pip install 'keras-thaw[{backend}]'")
+            _refuse(f"the backend {backend!r} is not installed. Run: pip install 'keras-thaw[{backend}]'")
         os.environ["KERAS_BACKEND"] = backend
     elif "KERAS_BACKEND" not in os.environ:
-        sys.exit("thaw: no backend is installed. Expected JAX, PyTorch or TensorFlow. Run: pip install 'keras-thaw[jax]'")
+        _refuse("no backend is installed. Expected JAX, PyTorch or TensorFlow. Run: pip install 'keras-thaw[jax]'")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from thaw.cli import main as run
 
     run()
+
+
+if __name__ == "__main__":
+    main()

@@ -62,6 +62,7 @@ A message is one sentence of what happened (with the values), one of what was ex
         ├── TooFewClassesError
         ├── UnreadableImageError
         ├── MissingColumnError
+        ├── MissingValuesError
         ├── DataMismatchError
         └── OutputFolderError
 """
@@ -698,6 +699,17 @@ class MissingColumnError(DataError):
         super().__init__(
             f"The table {str(path)!r} has no column {wanted!r}. Expected one of those that it has: {listed(columns)}. "
             f"Name the right one with {option}."
+        )
+
+
+class MissingValuesError(DataError):
+    """A column of a table has rows without a value."""
+
+    def __init__(self, path: object, column: str, rows: Sequence[int]) -> None:
+        shown = ", ".join(str(row + 1) for row in rows[:8]) + (", ..." if len(rows) > 8 else "")
+        super().__init__(
+            f"The column {column!r} of the table {str(path)!r} lacks a value in {len(rows)} row(s): {shown} (the first is 1). "
+            "Expected a label in every row, and a finite number in every numeric column. Fill in or remove these rows."
         )
 
 

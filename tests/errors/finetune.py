@@ -12,6 +12,7 @@ from thaw.errors import (
     DataMismatchError,
     DataNotFoundError,
     MissingColumnError,
+    MissingValuesError,
     OutputFolderError,
     ScheduleError,
     TooFewClassesError,
@@ -34,6 +35,10 @@ def not_an_image(tmp_path: Path) -> None:
 
 def column_not_there(tmp_path: Path) -> None:
     read_data(table(tmp_path / "a.csv", {"x": [1, 2], "class": ["a", "b"]}))
+
+
+def gap_in_a_column(tmp_path: Path) -> None:
+    read_data(table(tmp_path / "a.csv", {"x": [1, None, 3, None], "label": ["a", "b", "a", "b"]}))
 
 
 def numbers_for_images(tmp_path: Path) -> None:
@@ -80,6 +85,13 @@ ROWS = [
         "has no column 'label'",
         "Expected one of those that it has: 'x', 'class'",
         "with --label",
+    ),
+    Row(
+        MissingValuesError,
+        gap_in_a_column,
+        "lacks a value in 2 row(s): 2, 4 (the first is 1)",
+        "Expected a label in every row, and a finite number",
+        "Fill in or remove these rows",
     ),
     Row(
         DataMismatchError,

@@ -1,5 +1,6 @@
 """`thaw finetune HANDLE DATA -o OUT`: the main job."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,7 @@ def finetune(
         typer.Option(help="What trains besides the head: '*', a name, a glob, '-3:' (the last three); may be repeated."),
     ] = None,
     probe_epochs: Annotated[int, typer.Option(min=0, help="Epochs with the head alone before --unfreeze takes effect.")] = 0,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
     signature: Annotated[str | None, typer.Option(help="Signature of the module.")] = None,
     output_key: Annotated[str | None, typer.Option(help="Output that the head stands on.")] = None,
     features: Annotated[
@@ -67,7 +68,9 @@ def finetune(
         features=features,
         batch_norm=batch_norm,
     )
-    result = run(handle, data, out, options, resume=resume, say=lambda line: typer.echo(line, err=True))
+    # A bar that is drawn over and over belongs on a terminal; elsewhere one line an epoch.
+    bar = 1 if sys.stdout.isatty() else 2
+    result = run(handle, data, out, options, resume=resume, say=lambda line: typer.echo(line, err=True), verbose=bar)
     last = result.history[-1] if result.history else {}
     score = f", validation accuracy {last['val_accuracy']:.3f}" if "val_accuracy" in last else ""
     typer.echo(f"{'done' if result.finished else 'interrupted'}: {len(result.history)} epochs{score}; see {out / 'report.md'}")

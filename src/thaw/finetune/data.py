@@ -4,6 +4,7 @@ What size, dtype and value range the batches have is decided by `thaw.finetune.f
 only, so that a resumed job sees the batches that the uninterrupted one would have seen. Imports keras, pandas, pillow (extras).
 """
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,21 @@ from typing import Any
 import keras
 import numpy as np
 
-from thaw.errors import DataNotFoundError, MissingColumnError, MissingLibraryError, TooFewClassesError, UnreadableImageError
+from thaw.errors import (
+    DataNotFoundError,
+    MissingColumnError,
+    MissingLibraryError,
+    MissingValuesError,
+    TooFewClassesError,
+    UnreadableImageError,
+)
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"})
 TABLES = frozenset({".csv", ".jsonl", ".parquet"})
 TRAIN_FOLDERS = ("train", "training")
 VALIDATION_FOLDERS = ("val", "valid", "validation", "test")
+NO_NUMBER = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "-")
+"""What stands in a column of numbers where there is none."""
 CACHE_BYTES = 2 * 1024**3
 """Decoded images are kept in memory up to this many bytes, and decoded anew each epoch beyond."""
 
@@ -90,10 +100,10 @@ def read_data(
 
 
 def _read_folders(path: Path, validation: str | Path | None, split: float, seed: int) -> Data:
-    below = {p.name.lower(): p for p in path.iterdir() if p.is_dir()}
+    below = {p.name.lower(): p for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")}
     train_folder = next((below[n] for n in TRAIN_FOLDERS if n in below), None)
     held_folder = next((below[n] for n in VALIDATION_FOLDERS if n in below), None)
-    if train_folder is not None and held_folder is not None and set(below) <= {*TRAIN_FOLDERS, *VALIDATION_FOLDERS}:
+    if train_folder is not None and set(below) <= {*TRAIN_FOLDERS, *VALIDATION_FOLDERS}:
         path, validation = train_folder, validation or held_folder
     names = sorted(p.name for p in path.iterdir() if p.is_dir() and _images(p))
     if not names:
@@ -116,7 +126,10 @@ def _read_folders(path: Path, validation: str | Path | None, split: float, seed:
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGES)
+    """The images right in a folder; hidden ones are leavings of file managers."""
+    if folder.name.startswith("."):
+        return []
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith(".") and p.is_file())
 
 
 def _folder_examples(path: Path, names: Sequence[str]) -> Examples:
@@ -128,23 +141,30 @@ def _folder_examples(path: Path, names: Sequence[str]) -> Examples:
     return Examples("images", np.array(files, dtype=object), np.array(labels, "int32"))
 
 
-def _table(path: Path) -> Any:
+def _table(path: Path, label: str, text: str | None) -> Any:
+    """The table at `path`; labels and texts as they stand there: "NA" and "007" stay what they are."""
     try:
         import pandas as pd
     except ImportError:
         raise MissingLibraryError("pandas", "Reading a table", "finetune") from None
     try:
         if path.suffix.lower() == ".csv":
-            return pd.read_csv(path)
+            verbatim = {label: str, text or "text": str}
+            columns = pd.read_csv(path, encoding="utf-8-sig", nrows=0).columns
+            empty = {column: NO_NUMBER for column in columns if column not in verbatim}
+            return pd.read_csv(path, encoding="utf-8-sig", dtype=verbatim, na_values=empty, keep_default_na=False)
         if path.suffix.lower() == ".jsonl":
-            return pd.read_json(path, lines=True)
+            lines = path.read_text("utf-8-sig").splitlines()
+            return pd.DataFrame([json.loads(line) for line in lines if line.strip()])
         return pd.read_parquet(path)
+    except ImportError:
+        raise MissingLibraryError("pyarrow", "Reading a Parquet file", "finetune") from None
     except Exception as error:
         raise DataNotFoundError(path, f"cannot be read as a table ({type(error).__name__}: {error})") from error
 
 
 def _read_tables(path: Path, label: str, text: str | None, validation: str | Path | None, split: float, seed: int) -> Data:
-    table = _table(path)
+    table = _table(path, label, text)
     columns = [str(c) for c in table.columns]
     if label not in columns:
         raise MissingColumnError(path, label, columns, "--label")
@@ -154,7 +174,7 @@ def _read_tables(path: Path, label: str, text: str | None, validation: str | Pat
         text = "text"
     if not len(table):
         raise DataNotFoundError(path, "has no rows")
-    classes = tuple(sorted({str(v) for v in table[label]}))
+    classes = tuple(sorted(set(_labels(path, table, label)), key=_in_order))
     if len(classes) < 2:
         raise TooFewClassesError(path, classes)
     train = _table_examples(path, table, label, text, classes)
@@ -163,19 +183,40 @@ def _read_tables(path: Path, label: str, text: str | None, validation: str | Pat
     held = Path(validation)
     if not held.exists():
         raise DataNotFoundError(held, "does not exist")
-    other = _table(held)
+    other = _table(held, label, text)
     for column in [label, *([text] if text else list(train.inputs))]:
         if column not in other.columns:
             raise MissingColumnError(held, column, [str(c) for c in other.columns], "--label or --text")
-    unknown = sorted({str(v) for v in other[label]} - set(classes))
+    unknown = sorted(set(_labels(held, other, label)) - set(classes))
     if unknown:
         raise DataNotFoundError(held, f"holds the labels {unknown}, which the training table lacks")
     return Data(train, _table_examples(held, other, label, text, classes), classes, str(path))
 
 
+def _labels(path: Path, table: Any, label: str) -> list[str]:
+    """The labels as strings.
+
+    Raises:
+        MissingValuesError: a row has none.
+    """
+    values = table[label].tolist()
+    missing = [row for row, v in enumerate(values) if v is None or v != v or v == ""]
+    if missing:
+        raise MissingValuesError(path, label, missing)
+    return [str(v) for v in values]
+
+
+def _in_order(name: str) -> tuple[int, float, str]:
+    """Numbers by size, then names by the alphabet."""
+    try:
+        return (0, float(name), name)
+    except ValueError:
+        return (1, 0.0, name)
+
+
 def _table_examples(path: Path, table: Any, label: str, text: str | None, classes: Sequence[str]) -> Examples:
     index = {name: i for i, name in enumerate(classes)}
-    labels = np.array([index[str(v)] for v in table[label]], "int32")
+    labels = np.array([index[name] for name in _labels(path, table, label)], "int32")
     if text is not None:
         texts = np.empty(len(table), dtype=object)
         texts[:] = [("" if v is None or v != v else str(v)).encode() for v in table[text]]
@@ -183,7 +224,11 @@ def _table_examples(path: Path, table: Any, label: str, text: str | None, classe
     numeric = table.drop(columns=[label]).select_dtypes("number")
     if not len(numeric.columns):
         raise MissingColumnError(path, "text", [str(c) for c in table.columns], "--text (there is no numeric column either)")
-    return Examples("numbers", {str(c): numeric[c].to_numpy("float32") for c in numeric.columns}, labels)
+    inputs = {str(c): numeric[c].to_numpy("float32", na_value=np.nan) for c in numeric.columns}
+    for name, values in inputs.items():
+        if not np.isfinite(values).all():
+            raise MissingValuesError(path, name, np.flatnonzero(~np.isfinite(values)).tolist())
+    return Examples("numbers", inputs, labels)
 
 
 def _split(examples: Examples, classes: tuple[str, ...], split: float, seed: int, source: str) -> Data:
@@ -200,18 +245,23 @@ def _split(examples: Examples, classes: tuple[str, ...], split: float, seed: int
 
 
 def decode_image(path: str, size: tuple[int, int], channels: int) -> np.ndarray:
-    """The image at `path` as uint8 (height, width, channels): the whole of it, resized (bilinear, antialiased).
+    """The image at `path` as uint8 (height, width, channels): the whole of it, upright, resized (bilinear, antialiased).
 
     Raises:
         UnreadableImageError: it cannot be decoded.
     """
     try:
-        from PIL import Image
+        from PIL import Image, ImageOps
     except ImportError:
         raise MissingLibraryError("pillow", "Reading images", "finetune") from None
     try:
         with Image.open(path) as image:
-            decoded = image.convert("L" if channels == 1 else "RGB").resize((size[1], size[0]), Image.Resampling.BILINEAR)
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
+                upright = Image.fromarray((np.asarray(upright).astype("uint32") >> 8).astype("uint8"))
+            elif upright.mode == "P":  # by way of RGBA, or Pillow warns of transparent colours
+                upright = upright.convert("RGBA")
+            decoded = upright.convert("L" if channels == 1 else "RGB").resize((size[1], size[0]), Image.Resampling.BILINEAR)
             array = np.asarray(decoded, "uint8")
     except Exception as error:
         raise UnreadableImageError([path]) from error

@@ -149,7 +149,10 @@ def _numbers(want: Wanted, columns: list[str]) -> Callable[[Any], Any]:
                 describe(want.spec),
                 f"Give it {width} numeric columns beside the label",
             )
-        return lambda batch: np.stack([batch[c] for c in columns], axis=-1).astype(want.spec.dtype)
+        rank = len(shape)
+        return lambda batch: (
+            np.stack([batch[c] for c in columns], axis=-1).astype(want.spec.dtype).reshape((-1, width or len(columns))[:rank])
+        )
     missing = [n for n in names if n not in columns]
     if missing:
         raise DataMismatchError(

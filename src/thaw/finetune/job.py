@@ -21,7 +21,7 @@ from typing import Any
 
 import keras
 
-from thaw.errors import OutputFolderError
+from thaw.errors import DataMismatchError, OutputFolderError, listed
 from thaw.finetune import data as data_module
 from thaw.finetune import fitting
 from thaw.graph.tap import penultimate
@@ -84,6 +84,7 @@ class Progress:
     handle: str
     data: str
     options: dict[str, Any]
+    classes: list[str] = field(default_factory=list)
     epochs_done: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
@@ -126,8 +127,10 @@ def finetune(
     Raises:
         ThawError: handle, data or output folder cannot be used; nothing half-written is left behind.
     """
+    curves.figure_class()  # said now, not after hours of training
     folder = Path(out)
-    progress = _open_folder(folder, str(os.fspath(handle)), str(os.fspath(data)), options or Options(), resume)
+    new = not folder.exists()
+    progress = _open_folder(folder, str(os.fspath(handle)), str(os.fspath(data)), options or Options(), resume, say)
     options = _options(progress.options)
     keras.utils.set_random_seed(options.seed)
     examples = data_module.read_data(
@@ -142,20 +145,33 @@ def finetune(
         f"{len(examples.train)} examples to train on, {len(examples.validation)} to validate with, "
         f"{len(examples.classes)} classes"
     )
+    if examples.train.kind == "numbers":
+        say(f"columns: {', '.join(examples.train.inputs)}")
+    if progress.classes and progress.classes != list(examples.classes):
+        raise DataMismatchError(
+            f"The data in {progress.data!r} have other classes than when this job was started",
+            f"{len(progress.classes)} classes, {listed(progress.classes)}",
+            "Put the data back, or start a new job in a new folder",
+        )
+    progress.classes = list(examples.classes)
     model, layer = _model(progress, options, folder, len(examples.classes), examples.train)
     want = fitting.wanted(layer, image_size=options.image_size, value_range=options.value_range)
     make = fitting.make_inputs(want, examples.train, layer)
     if isinstance(make, data_module.Images):
+        from rich.console import Console
         from rich.progress import Progress as Bar
 
-        with Bar(transient=True) as bar:
+        console = Console(stderr=True)
+        with Bar(transient=True, console=console, disable=not (verbose and console.is_terminal)) as bar:
             task = bar.add_task("reading images", total=len(examples.train) + len(examples.validation))
             for part in (examples.train, examples.validation):
                 make.check(part.inputs, lambda n: bar.advance(task, n))
     train = data_module.Batches(examples.train, make, options.batch_size, shuffle=True, seed=options.seed)
     held = data_module.Batches(examples.validation, make, options.batch_size)
     folder.mkdir(parents=True, exist_ok=True)
-    keeper = _Keeper(folder, progress, options, train, layer, say)
+    if not progress.epochs_done:
+        _note(folder / "checkpoint", progress)
+    keeper = _Keeper(folder, progress, options, train, layer)
     finished = True
     started = time.perf_counter()
     try:
@@ -173,10 +189,17 @@ def finetune(
     except KeyboardInterrupt:
         finished = False
         say(f"interrupted in epoch {progress.epochs_done + 1}; saving what there is")
+    except Exception:
+        if not progress.epochs_done:  # nothing was learnt: nothing is left behind
+            shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+            if new:
+                shutil.rmtree(folder)
+        raise
     seconds = time.perf_counter() - started
     _write_results(folder, model, layer, progress, options, examples, finished, seconds)
     if finished:
-        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+        for name in ("checkpoint", "checkpoint.new", "checkpoint.old"):
+            shutil.rmtree(folder / name, ignore_errors=True)
     return Result(model, progress.history, examples.classes, finished, folder)
 
 
@@ -188,9 +211,14 @@ def _options(stored: dict[str, Any]) -> Options:
     return Options(**fields)
 
 
-def _open_folder(folder: Path, handle: str, data: str, options: Options, resume: bool) -> Progress:
+def _open_folder(folder: Path, handle: str, data: str, options: Options, resume: bool, say: Callable[[str], None]) -> Progress:
+    """A new job, or the one in `folder`."""
     state = folder / "checkpoint" / "progress.json"
     if resume:
+        former = folder / "checkpoint.old"
+        if former.is_dir() and not state.is_file():  # killed between the two moves of `save_checkpoint`
+            shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+            former.rename(folder / "checkpoint")
         if not state.is_file():
             if (folder / "report.md").is_file():
                 raise OutputFolderError(folder, "holds a finished job", "There is nothing to resume")
@@ -199,7 +227,14 @@ def _open_folder(folder: Path, handle: str, data: str, options: Options, resume:
                     folder, "holds no checkpoint to resume from", "Start the job without --resume in a new folder"
                 )
             return Progress(handle, data, asdict(options))  # killed before its first epoch ended: from the start
-        return Progress(**json.loads(state.read_text()))
+        found = Progress(**json.loads(state.read_text()))
+        asked = {"handle": handle, "data": data, **asdict(options)}
+        begun = {"handle": found.handle, "data": found.data, **asdict(_options(found.options))}
+        usual = asdict(Options())
+        other = [name for name, value in asked.items() if value not in (begun[name], usual.get(name, begun[name]))]
+        if other:
+            say(f"going on with the job as it was started; ignored: {', '.join(other)}")
+        return found
     if folder.exists() and not folder.is_dir():
         raise OutputFolderError(folder, "is a file", "Name another folder")
     if folder.exists() and any(folder.iterdir()):
@@ -251,7 +286,9 @@ def _module(handle: str, options: Options) -> KerasLayer:
     if options.features is None and options.output_key is None:
         features = penultimate(layer.program.serving_variants[0].inference)
         if features is not None:
-            return made(f"{features.node}:{features.output}")
+            cut = made(f"{features.node}:{features.output}")
+            if cut.source_variables:  # else its last dense layer is all that it has
+                return cut
     return layer
 
 
@@ -269,10 +306,9 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         options: Options,
         train: data_module.Batches,
         layer: KerasLayer,
-        say: Callable[[str], None],
     ) -> None:
         super().__init__()
-        self.folder, self.progress, self.options, self.train, self.layer, self.say = folder, progress, options, train, layer, say
+        self.folder, self.progress, self.options, self.train, self.layer = folder, progress, options, train, layer
 
     def set_flags(self, epoch: int, model: keras.Model) -> None:
         """What trains in that epoch."""
@@ -288,7 +324,7 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         self.train.begin(epoch)
         self.set_flags(epoch, self.model)
         for number, variable in enumerate(_seed_states(self.model)):
-            variable.assign([self.options.seed + 7919 * number, epoch])
+            variable.assign([(self.options.seed + 7919 * number) % 2**32, epoch])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.progress.epochs_done = epoch + 1
@@ -300,6 +336,14 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
 def _seed_states(model: keras.Model) -> list[Any]:
     """The state variables of the model's seed generators, in a fixed order."""
     return sorted((v for v in model.variables if v.name == "seed_generator_state"), key=lambda v: v.path)
+
+
+def _note(folder: Path, progress: Progress) -> None:
+    """Writes down that a job has begun, so that it can be gone on with even when it is killed in its first epoch."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / "progress.partial"
+    partial.write_text(json.dumps(asdict(progress)))
+    partial.replace(folder / "progress.json")
 
 
 def save_checkpoint(folder: Path, model: keras.Model, progress: Progress) -> None:

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from thaw.errors import MissingLibraryError
 
@@ -21,14 +22,22 @@ def write_csv(path: Path, history: History) -> None:
     partial.replace(path)
 
 
-def draw(path: Path, histories: Mapping[str, History]) -> None:
-    """Draws loss and accuracy over epochs as a PNG, training dashed and validation solid, one colour a history."""
+def figure_class() -> Any:
+    """Matplotlib's class of figures.
+
+    Raises:
+        MissingLibraryError: matplotlib is not installed.
+    """
     try:
         from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
     except ImportError:
         raise MissingLibraryError("matplotlib", "Drawing curves", "finetune") from None
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    return Figure
+
+
+def draw(path: Path, histories: Mapping[str, History]) -> None:
+    """Draws loss and accuracy over epochs as a PNG, training dashed and validation solid, one colour a history."""
+    figure = figure_class()(figsize=(9, 3.6), layout="constrained")
     for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for index, (name, history) in enumerate(histories.items()):
             for key, style, what in ((metric, "--", "training"), (f"val_{metric}", "-", "validation")):
@@ -39,7 +48,7 @@ def draw(path: Path, histories: Mapping[str, History]) -> None:
         axes.set_xlabel("epoch")
         axes.set_ylabel(metric)
         axes.grid(alpha=0.3)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.get_major_locator().set_params(integer=True)
         if axes.lines:
             axes.legend(fontsize="small")
     figure.savefig(path, dpi=120)
