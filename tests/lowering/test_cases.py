@@ -109,6 +109,8 @@ def test_outputs(family, case):
 
 @rows(lambda case: not LOWERINGS[case.op].host if case.op in LOWERINGS else False)
 def test_known_inputs_give_the_same(family, case):
+    if BACKEND != "torch":
+        pytest.skip("what is known is numpy on every backend: once is enough")
     skip_elsewhere(case)
     expected = outputs_of(recorded(family, case))
     results = plan_of(case, len(expected)).run(Context(Resources(), seed_generator=5), list(case.inputs))

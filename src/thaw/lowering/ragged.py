@@ -159,7 +159,7 @@ def dense_bincount(input: Value, size: np.ndarray, weights: Value, *, binary_out
         flat = weights.reshape(-1) if is_host(weights) else ops.reshape(weights, (-1,))
         return _reshaped(_count(places, rows * number, flat, binary_output, dtype), rows, number)
     inside = ops.logical_and(input >= 0, input < number)
-    places = ops.reshape(ops.where(inside, ops.cast(input, "int32") + offsets, -1), (-1,))
+    places = ops.reshape(ops.where(inside, ops.add(ops.cast(input, "int32"), offsets), -1), (-1,))
     return _reshaped(_count(places, rows * number, ops.reshape(weights, (-1,)), binary_output, dtype), rows, number)
 
 

@@ -18,6 +18,13 @@ IMPLIED = frozenset({"T", "N", "Tidx", "Tindices", "Tparams", "Tshape", "Tdim", 
 """Attributes that TensorFlow infers from an input (`type_attr`, `number_attr`): a lowering may leave them out."""
 
 
+DEVICE_FAMILIES = frozenset(
+    f"thaw.lowering.{family}"
+    for family in ("activation", "conv", "loss", "normalization", "pool", "recurrent", "resize", "sample", "color")
+)
+"""Families of float work, written for tensors alone: their inputs go to the device even where all of them are known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lowering:
     """A row of the table.
@@ -47,6 +54,11 @@ class Lowering:
     attributes: frozenset[str]
     variadic: bool
     gradient: str
+
+    @property
+    def on_device(self) -> bool:
+        """Whether it computes on tensors only."""
+        return self.function.__module__ in DEVICE_FAMILIES
 
 
 LOWERINGS: Registry[Lowering] = Registry("lowering")

@@ -23,7 +23,7 @@ from thaw.errors import (
 from thaw.graph.ir import FunctionName, Graph, Node, Tensor
 from thaw.lowering import loop_kernels
 from thaw.lowering.registry import IMPLIED, LOWERINGS, Lowering
-from thaw.lowering.values import Handle, NotKnownError, Value, is_host, known, numpy_dtype
+from thaw.lowering.values import Handle, NotKnownError, Value, is_host, known, numpy_dtype, on_device
 
 PLACES = frozenset({"Placeholder", "_Arg", "PlaceholderWithDefault"})
 """Ops that stand for an input of the graph."""
@@ -176,6 +176,11 @@ class Step:
         self.outputs = outputs  # the first slot of its outputs
         self.static = [(i, name) for i, name in enumerate(lowering.inputs) if lowering.host or name in lowering.static]
         self.free: list[int] = []
+
+
+def _is_number(value: Value) -> bool:
+    """Whether `value` is an array of numbers on the host."""
+    return is_host(value) and value.dtype.kind not in "OSU"
 
 
 def callee(node: Node, library: Mapping[str, Graph]) -> FunctionName | Graph | None:
@@ -372,6 +377,9 @@ class Plan:
             for i, name in step.static:
                 if i < len(arguments) and not is_host(arguments[i]):
                     arguments[i] = known(arguments[i], name)
+            if lowering.on_device:
+                fixed = {i for i, _ in step.static}
+                arguments = [a if i in fixed or not _is_number(a) else on_device(a) for i, a in enumerate(arguments)]
             if lowering.context:
                 return lowering.function(context, *arguments, **step.attributes)
             return lowering.function(*arguments, **step.attributes)
