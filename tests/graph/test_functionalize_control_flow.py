@@ -7,6 +7,7 @@ import tarfile
 from collections import Counter
 from pathlib import Path
 
+import keras
 import pytest
 
 from thaw.errors import ControlFlowError
@@ -179,6 +180,7 @@ for name in ("programs", "cond_nested", "cond_one_predicate_twice"):
 """
 
 
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the pass knows no backend: three processes once are enough")
 def test_result_does_not_depend_on_hash_seed():
     answers = set()
     for seed in ("0", "1", "2"):
