@@ -406,7 +406,8 @@ def score(folder: Path, stages=STAGES):
                     note(row, "gradient", worst, where, golden)
             if not training and row["saved"] == "-" and "saved" in stages:
                 stage = "saved"
-                row["saved"] = saves(layer, inputs, outputs) or "yes"
+                trouble = saves(layer, inputs, outputs)
+                row["saved"] = "yes (sampled)" if golden.stochastic and trouble else trouble or "yes"
             if not training and row["trains"] == "-" and "trains" in stages:
                 stage = "trains"
                 row["trains"] = trains(path, golden.variant, golden) or "yes"
