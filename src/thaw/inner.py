@@ -112,7 +112,7 @@ class Weight:
         self.statistic = statistic
 
 
-class InnerLayer(TrainableTree, keras.layers.Layer):
+class InnerLayer(TrainableTree, keras.layers.Layer):  # type: ignore[misc]
     """One scope of the publisher's variable names, as a Keras layer.
 
     Attributes:

@@ -7,12 +7,13 @@ no config at all, it opens by its graph, as a `thaw.KerasLayer`. Imports layer, 
 import logging
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
 
-from thaw.errors import ConfigNotNativeError, MissingFileError, NoModelConfigError, UnknownFormatError
-from thaw.formats.keras_file import is_keras_file, open_keras_saved_model, read_keras_file
+from thaw.errors import ConfigNotNativeError, CorruptFileError, MissingFileError, NoModelConfigError, UnknownFormatError
+from thaw.formats.keras_file import is_keras_file, is_of_thaw, open_keras_saved_model, read_keras_file
 from thaw.layer import KerasLayer
 from thaw.load import resolve
 
@@ -29,7 +30,7 @@ def load_model(
     """The model behind `handle`, as a Keras 3 model.
 
     Args:
-        handle: a `.h5` or `.keras` file of Keras 1, 2 or 3, or any artifact that `KerasLayer` opens.
+        handle: a `.h5` or `.keras` file of Keras 1, 2 or 3 (or of thaw), or any artifact that `KerasLayer` opens.
         custom_objects: the user's own layers and functions, by the names that the file gives them.
         into: a model built in code whose weights are to be read from a file of weights alone.
         native: True: only as native layers; False: only by the graph; None: native where that can be, else by the graph.
@@ -42,6 +43,8 @@ def load_model(
         >>> model = thaw.load_model("old_model.h5")
     """
     path = resolve(handle)
+    if into is None and is_of_thaw(path):
+        return _read_own(path, custom_objects)
     if is_keras_file(path):
         return read_keras_file(path, custom_objects=custom_objects, into=into)
     if native is not False:
@@ -52,3 +55,11 @@ def load_model(
                 raise
             logger.info("%s opens by its graph: %s", path, reason)
     return KerasLayer(path)
+
+
+def _read_own(path: Path, custom_objects: Mapping[str, Callable[..., Any]] | None) -> keras.Model:
+    """A file that was saved with thaw, by Keras' own loader: it alone gives back everything, the optimizer included."""
+    try:
+        return keras.saving.load_model(path, custom_objects=custom_objects)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise CorruptFileError(path, f"Keras says {str(error)[:200]!r}") from error

@@ -35,8 +35,9 @@ def main() -> None:
     """The entry point of the command `thaw`."""
     from thaw.cli import convert, explain, finetune, inspect
 
-    for command in (inspect, explain, finetune, convert):
-        command.add_to(app)
+    if not app.registered_commands:
+        for command in (inspect, explain, finetune, convert):
+            command.add_to(app)
     try:
         app()
     except ThawError as error:

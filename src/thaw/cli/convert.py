@@ -24,6 +24,8 @@ def convert(
     del backend  # chosen before Keras was imported, in thaw_command
     if out.suffix != ".keras":
         raise typer.BadParameter(f"{str(out)!r} does not end with .keras; name the output so")
+    if not out.parent.is_dir():
+        raise typer.BadParameter(f"the folder {str(out.parent)!r} does not exist; make it, or name another")
     from thaw.layer import KerasLayer
     from thaw.model_file import load_model
 

@@ -24,12 +24,13 @@ def explain(
 ) -> None:
     """Print what trains, what does not, why, and what would mend it."""
     del backend  # chosen before Keras was imported, in thaw_command
-    import keras
     from rich.console import Console
 
     from thaw.explanation import explain as account_of
+    from thaw.model_file import load_model
 
-    opened = keras.saving.load_model(model) if model.endswith(".keras") and Path(model).is_file() else model
+    file = Path(model)
+    opened = load_model(file) if file.suffix in {".keras", ".h5", ".hdf5"} and file.is_file() else model
     report = account_of(opened, outputs=output or None)
     if as_json:
         typer.echo(report.to_json())

@@ -15,14 +15,14 @@ from typing import Any
 import keras
 
 from thaw.errors import MissingFileError, UnknownFormatError
-from thaw.formats.keras_file.archive import is_keras_archive
+from thaw.formats.keras_file.archive import is_keras_archive, is_of_thaw
 from thaw.formats.keras_file.h5_file import read_h5_model, read_h5_weights_into
 from thaw.formats.keras_file.hdf5 import is_hdf5
 from thaw.formats.keras_file.saved_model import read_keras_saved_model
 from thaw.formats.keras_file.vocabulary import Vocabulary
 from thaw.formats.keras_file.zip_file import read_keras_zip, read_zip_weights_into
 
-__all__ = ["is_keras_file", "open_keras_saved_model", "read_keras_file"]
+__all__ = ["is_keras_file", "is_of_thaw", "open_keras_saved_model", "read_keras_file"]
 
 
 def is_keras_file(path: str | os.PathLike[str]) -> bool:

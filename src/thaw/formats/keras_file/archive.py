@@ -103,6 +103,14 @@ def is_keras_archive(path: Path) -> bool:
         return False
 
 
+def is_of_thaw(path: Path) -> bool:
+    """Whether the file is a Keras zip that holds objects of thaw, which Keras itself loads by their registered names."""
+    if not is_keras_archive(path):
+        return False
+    with open_archive(path) as archive:
+        return '"thaw>' in archive.text(_CONFIG)
+
+
 def parse_json(text: str, shown: object) -> Any:
     """The value that `text` means, its nesting bounded.
 
