@@ -34,6 +34,16 @@ def line(low: Value, high: Value, length: Value, count: int) -> Value:
     return low * reach + steps * ((high - low) * reach / (count - 1))
 
 
+def on_image(at: Value, length: Value) -> Value:
+    """Whether places lie between the first and the last pixel of an axis.
+
+    A millionth of the axis is let pass: XLA rounds the place of a box's last sample otherwise than TensorFlow, and a box that
+    ends with the image must not lose its border.
+    """
+    reach = ops.cast(length - 1, dtype_of(at))
+    return ops.logical_and(at >= -1e-6 * reach, at <= (1 + 1e-6) * reach)
+
+
 @lowering("CropAndResize", static=("crop_size",), context=True)
 def crop_and_resize(
     context: Context,
@@ -64,8 +74,7 @@ def crop_and_resize(
         above = pixels(image, batch, first, near) * (1 - right) + pixels(image, batch, first, far) * right
         below = pixels(image, batch, second, near) * (1 - right) + pixels(image, batch, second, far) * right
         result = above * (1 - down) + below * down
-    seen_y = ops.logical_and(y >= 0, y <= ops.cast(height - 1, "float32"))
-    seen_x = ops.logical_and(x >= 0, x <= ops.cast(width - 1, "float32"))
+    seen_y, seen_x = on_image(y, height), on_image(x, width)
     seen = ops.logical_and(seen_y, seen_x)[..., None]
     return ops.cast(ops.where(seen, result, ops.full_like(result, extrapolation_value)), context.compute_dtype)
 
