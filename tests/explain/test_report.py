@@ -1,0 +1,82 @@
+"""The account of `thaw.explain`: first lines, folding, and its forms; the command prints the same."""
+
+import json
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+from typer.testing import CliRunner
+
+import thaw
+from thaw.cli import app
+from thaw.cli import explain as command
+
+DIGITS = Path(__file__).resolve().parents[2] / "samples" / "digits"
+
+
+def tower(layers: int) -> keras.Model:
+    x = keras.Input((4,))
+    inner = x
+    for number in range(layers):
+        inner = keras.layers.Dense(4, name=f"d{number}")(inner)
+    base = keras.Model(x, inner, name="base")
+    return keras.Sequential([keras.Input((4,)), base, keras.layers.Dense(2, name="head")], name="whole")
+
+
+def test_everything_trains_is_a_short_answer() -> None:
+    report = thaw.explain(tower(3))
+    assert str(report) == "Everything trains: 8 of 8 weights (70 of 70 parameters)."
+    assert report.markdown() == f"**{report.first_line}**\n"
+
+
+def test_a_frozen_tower_is_one_row_that_folds_out() -> None:
+    model = tower(40)
+    model.get_layer("base").trainable = False
+    report = thaw.explain(model)
+    assert [(row.path, row.weights, row.code) for row in report.folded] == [("base", 80, "E1"), ("head", 2, "")]
+    assert len(report.rows) == 82 and report["base/d7/kernel"].code == "E1"
+    assert "2 of 82 weights" in report.first_line and "Mend: thaw.unfreeze(model, 'base')" in report.first_line
+
+
+def test_what_is_meant_to_train_and_does_not_comes_first() -> None:
+    model = tower(2)
+    model.get_layer("base").trainable = False
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    line = thaw.explain(model).first_line
+    assert line.startswith("2 weights set to train will not move: 'head': the optimizer's learning rate is 0")
+
+
+def test_nothing_trains() -> None:
+    model = tower(2)
+    model.trainable = False
+    line = thaw.explain(model).first_line
+    assert line.startswith("Nothing trains (6 weights, 50 parameters)") and "'whole'" in line
+
+
+def test_forms() -> None:
+    model = tower(2)
+    model.get_layer("base").trainable = False
+    report = thaw.explain(model)
+    read = json.loads(report.to_json())
+    assert read["totals"] == {"weights": 6, "trainable_weights": 2, "parameters": 50, "trainable_parameters": 10}
+    assert read["first_line"] == report.first_line and [row["code"] for row in read["rows"]] == ["E1"] * 4 + [""] * 2
+    assert "| base (4 weights) | 40 | no | E1: frozen by the layer 'base' (trainable=False) |" in report.markdown()
+    assert "<table>" in report._repr_html_() and "thaw.unfreeze(model, &#x27;base&#x27;)" in report._repr_html_()
+    assert "base (4 weights)" in str(report) and repr(report) == str(report)
+    with pytest.raises(KeyError):
+        report["nothing"]
+
+
+def test_the_command_prints_the_same(tmp_path: Path) -> None:
+    if not any(entry.name == "explain" for entry in app.registered_commands):
+        command.add_to(app)
+        app.command(name="other")(lambda: None)  # typer makes a command of its own of an app with a single one
+    model = tower(2)
+    model.get_layer("base").trainable = False
+    model.save(tmp_path / "model.keras")
+    read = json.loads(CliRunner().invoke(app, ["explain", str(tmp_path / "model.keras"), "--json"]).output)
+    assert read["first_line"] == thaw.explain(model).first_line
+    told = CliRunner().invoke(app, ["explain", str(DIGITS), "--markdown"]).output
+    assert told.startswith("**Everything trains: 8 of 12 weights")
+    assert "tensorflow" not in sys.modules or keras.config.backend() == "tensorflow"
