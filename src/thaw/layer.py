@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from thaw import load
-from thaw.errors import HubArgumentError, WeightsMissingError, listed
+from thaw.errors import HubArgumentError, ThawError, WeightsMissingError, listed
 from thaw.graph.artifact import Artifact, VariableSource
 from thaw.graph.ir import CompositeSpec, Graph, Shape, Structure, TensorSpec
 from thaw.graph.lift_constants import lift_constants as lift
@@ -69,7 +69,8 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             besides; it may change at any time.
         arguments: further arguments of the callable, as a dict of Python values or tensors (hyperparameters).
         tags: tags of the metagraph, for artifacts that have several; None for the one that serves.
-        signature: name of the signature to call; None for `__call__` where there is one, else the default signature.
+        signature: name of the signature (or of another callable of the artifact) to call; None for `__call__` where there is one,
+            else the default signature.
         signature_outputs_as_dict: whether a signature's outputs come as a dict (else `output_key` picks one).
         output_key: name of the output that is returned.
         output_shape: shape of the output without the batch axis, a tuple or a nest of them, where the artifact does not say.
@@ -185,7 +186,11 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
                 "a signature beside it, since the module's `__call__` decides its own output",
                 f"Pass signature= one of {listed(metagraph.signatures)}, or leave it out",
             )
-        if self.signature is not None and not (as_dict or key or self.outputs_wanted) and artifact.format != "tf1_hub":
+        if (
+            self.signature in metagraph.signatures
+            and not (as_dict or key or self.outputs_wanted)
+            and artifact.format != "tf1_hub"
+        ):
             outputs = metagraph.signatures[self.signature].traces[0].outputs
             raise HubArgumentError(
                 f"The signature {self.signature!r} is given without saying which of its outputs to return",
@@ -195,7 +200,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         program = load.program(artifact, metagraph, name)
         if self.outputs_wanted is not None:
             program = program.tapped(self.outputs_wanted)
-        runtime = _Runtime(artifact, program, name)
+        runtime = _Runtime(artifact, program, name if name in metagraph.signatures else None)
         library: dict[str, Graph] = {}
         for part in artifact.metagraphs:
             library.update(part.library)
@@ -454,6 +459,10 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             pending, self._runtime.pending = self._runtime.pending, False  # shapes do not need the weights
             try:
                 return keras.Operation.compute_output_spec(self, inputs, training=False)
+            except TypeError as error:  # Keras makes a new error of the same class, from one text; ours want their parts
+                if isinstance(error.__context__, ThawError):
+                    raise error.__context__ from None
+                raise
             finally:
                 self._runtime.pending = pending
         batch = next((v.shape[0] for v in flat if len(getattr(v, "shape", ())) > 0), None)

@@ -194,6 +194,8 @@ def test_S10_the_signature_is_found_by_looking() -> None:
     for wrong in (np.zeros((1, 224, 224, 1), "float32"), np.zeros((1, 224, 224, 3), "int32"), np.array(["a"], dtype=object)):
         with pytest.raises(InputError, match="224, 224, 3"):
             layer(wrong)
+    with pytest.raises(InputError, match="224, 224, 3"):
+        layer(keras.Input((224, 224, 1)))
 
 
 # Documents 003: plain Keras
