@@ -2,10 +2,10 @@
 
     python benchmarks/run.py [NAME ...] [--rounds N] [--backend jax torch tensorflow] [--write]
 
-Each measurement is a process of its own; the sides take turns, so that a machine whose speed drifts slows all of them. A row gives
-medians over rounds and, in brackets, the peer's figure over ours: above 1 we are ahead. One thread (OMP_NUM_THREADS=1) unless
---threads says otherwise. BENCH=name in the environment picks one artifact. `--write` puts the table into
-benchmarks/README.md between its markers, with the machine named. Needs TensorFlow, tf_keras and tensorflow_hub (`make bench`).
+Each measurement is a process of its own; the sides take turns, so that a machine whose speed drifts slows all of them.
+A row gives medians over rounds and, in brackets, the peer's figure over ours: above 1 is better for us. One thread
+(OMP_NUM_THREADS=1) unless --threads says otherwise. BENCH=name in the environment picks one artifact. `--write` puts the table
+into benchmarks/README.md between its markers, with the machine named. Needs TensorFlow, tf_keras and tensorflow_hub.
 """
 
 import argparse

@@ -5,9 +5,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from gradients import vjp
 
 import thaw
+from gradients import vjp
 
 HERE = Path(__file__).parent
 NETS = ("convnet", "transformer")

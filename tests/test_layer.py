@@ -340,7 +340,7 @@ def test_unknown_layers_are_answered_with_the_nearest_S3():
     layer = thaw.KerasLayer(DIGITS)
     assert layer.layers[2] is layer.get_layer(index=2) is layer.get_layer(2) is layer.get_layer("block_1_conv")
     assert layer.get_layer("*1_conv") is layer.layers[2]
-    with pytest.raises(UnknownLayerError, match="'block_1_cnv' picks no inner layer.*'block_1_conv'"):
+    with pytest.raises(UnknownLayerError, match=r"'block_1_cnv' picks no inner layer.*'block_1_conv'"):
         layer.get_layer("block_1_cnv")
     with pytest.raises(UnknownLayerError, match=r"'17' picks no inner layer.*5 in all"):
         layer.get_layer(index=17)
@@ -363,7 +363,7 @@ def test_wrong_inputs_are_named_S10():
     with pytest.raises(InputError, match=r"int\d+, expected float32"):
         layer(np.zeros((1, 8, 8, 1), "int32"))
     several = thaw.KerasLayer(BEHAVIOUR / "several", signature="serving_default", signature_outputs_as_dict=True)
-    with pytest.raises(InputError, match="no input named 'id'.*'ids'"):
+    with pytest.raises(InputError, match=r"no input named 'id'.*'ids'"):
         several({"id": np.int64([1]), "scale": np.float32([[1]])})
     with pytest.raises(InputError, match="'scale' is missing"):
         several({"ids": np.int64([1])})
@@ -382,6 +382,30 @@ def test_several_named_inputs_and_outputs_S10():
     assert moved(before, layer) == {"table"}
     rows = array(layer.source_variables["table"]) != before["table"]
     assert rows[[0, 2]].any() and not rows[[1, 3]].any()
+
+
+def test_another_callable_than_call_by_its_name():
+    layer = thaw.KerasLayer(TF2 / "structures", signature="arguments", arguments={"return_dict": True})
+    outputs = layer(np.float32([[3.0]]))
+    assert array(outputs["y"]).tolist() == [[32.0]]
+    assert "arguments" in [s.name for s in thaw.inspect(TF2 / "structures").signatures]
+
+
+def test_unused_inputs_are_accepted_N16():
+    layer = thaw.KerasLayer(BEHAVIOUR / "several", signature="serving_default", outputs="Gather")
+    rows = layer({"ids": np.int64([2, 0]), "scale": np.float32([[2], [3]])})
+    np.testing.assert_allclose(array(rows), [[0, 0, 1, 0], [1, 0, 0, 0]])
+
+
+def test_ragged_and_sparse_inputs_travel_as_their_parts_N8():
+    ragged = thaw.KerasLayer(TF2 / "structures", signature="ragged")
+    outputs = ragged((np.int64([1, 2, 3]), np.int64([0, 2, 2, 3])))  # [[1, 2], [], [3]]
+    assert array(outputs["sum"]).tolist() == [3, 0, 3]
+    values, splits = outputs["twice"]
+    assert array(values).tolist() == [2, 4, 6] and array(splits).tolist() == [0, 2, 2, 3]
+    sparse = thaw.KerasLayer(TF2 / "structures", signature="sparse")
+    parts = (np.int64([[0, 1], [1, 0]]), np.float32([1.0, 2.0]), np.int64([2, 3]))
+    assert array(sparse(parts)["dense"]).tolist() == [[0, 1, 0], [2, 0, 0]]
 
 
 def test_a_signature_trains_K16():
@@ -476,5 +500,5 @@ def test_taps_into_the_middle_give_feature_extractors():
     again = thaw.KerasLayer.from_config(layer.get_config())
     x = np.random.default_rng(0).random((2, 8, 8, 1), "float32")
     np.testing.assert_array_equal(array(again(x)), array(layer(x)))
-    with pytest.raises(thaw.errors.UnknownTensorError, match="block_0_rlu.*block_0_relu"):
+    with pytest.raises(thaw.errors.UnknownTensorError, match=r"block_0_rlu.*block_0_relu"):
         thaw.KerasLayer(DIGITS, outputs="block_0_rlu")

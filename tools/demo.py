@@ -1,8 +1,8 @@
 """`make demo`: the main job on the embedded sample, in about a minute on one core.
 
 A small module (samples/digits, a TF2 SavedModel trained on digits 0 to 4) is fine-tuned onto digits 5 to 9 in three ways: a
-linear probe; the probe for ten epochs and then everything, in one `fit`; and everything from scratch. Then it is asked about the old digits again, through the linear head that
-read them off before: what fine-tuning forgot. No TensorFlow is needed.
+linear probe; the probe for ten epochs and then everything, in one `fit`; and everything from scratch. Then it is asked about the
+old digits again, through the linear head that read them off before: what fine-tuning forgot. No TensorFlow is needed.
 
     python tools/demo.py [--output FOLDER]
 """
@@ -31,9 +31,9 @@ EXAMPLES = 20
 """New digits of each kind to learn from: with hundreds, a net this small learns as well from scratch."""
 
 WAYS = {
-    "linear probe": dict(trainable=False, rate=1e-2),
-    "full fine-tuning": dict(trainable=False, rate=1e-2, thaw_at=10),
-    "from scratch": dict(trainable=True, rate=1e-3, scratch=True),
+    "linear probe": {"trainable": False, "rate": 1e-2},
+    "full fine-tuning": {"trainable": False, "rate": 1e-2, "thaw_at": 10},
+    "from scratch": {"trainable": True, "rate": 1e-3, "scratch": True},
 }
 
 
@@ -50,9 +50,7 @@ def digits(low, high):
 def classifier(layer, rate):
     """The module with a linear head for five classes."""
     model = keras.Sequential([keras.Input((8, 8, 1)), layer, keras.layers.Dense(5, name="head")])
-    model.compile(
-        keras.optimizers.Adam(rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
-    )
+    model.compile(keras.optimizers.Adam(rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     return model
 
 
@@ -139,7 +137,7 @@ def main():
     for name, (first, last, kept) in rows.items():
         table.add_row(name, f"{first:.1%}", f"{last:.1%}", f"{kept:.1%}")
     console.print(table)
-    console.print(f"The old digits were at {before:.1%} before: what is missing from that in the last column is what was forgotten.")
+    console.print(f"The old digits were at {before:.1%} before: what the last column lacks of that is what was forgotten.")
     curves.draw(out / "curves.png", histories)
     models["full fine-tuning"].save(out / "model.keras")
     again = keras.saving.load_model(out / "model.keras")

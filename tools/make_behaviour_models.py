@@ -1,7 +1,7 @@
 """Writes tests/models/behaviour/: modules like those that tensorflow_hub tests its KerasLayer with, and two small nets.
 
-`python tools/make_behaviour_models.py`, with TensorFlow and tf_keras installed. tests/test_layer.py says what each must do; for the
-nets TensorFlow's outputs, gradients and updated statistics go to tests/golden/models/, which tests/test_goldens.py replays.
+`python tools/make_behaviour_models.py`, with TensorFlow and tf_keras installed. tests/test_layer.py says what each must do; for
+the nets TensorFlow's outputs, gradients and updated statistics go to tests/golden/models/, which tests/test_goldens.py replays.
 """
 
 import os

@@ -60,9 +60,7 @@ class Module(tf.train.Checkpoint):
         self.variables = model.variables
         self.trainable_variables = model.trainable_variables
         self.regularization_losses = [
-            regularization_loss(layer)
-            for layer in model.layers
-            if getattr(layer, "kernel_regularizer", None) is not None
+            regularization_loss(layer) for layer in model.layers if getattr(layer, "kernel_regularizer", None) is not None
         ]
 
         def call(images, training=False):

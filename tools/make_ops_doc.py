@@ -9,22 +9,24 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-import thaw.lowering.table  # noqa: F401  (fills the registry)
-from lowering import goldens
-from thaw.lowering.registry import LOWERINGS, Lowering
+import thaw.lowering.table  # noqa: E402, F401  (fills the registry)
+from lowering import goldens  # noqa: E402
+from thaw.lowering.registry import LOWERINGS, Lowering  # noqa: E402
 
 BACKENDS = ("jax", "torch", "tensorflow")
 TARGET = ROOT / "docs" / "ops.md"
 
 HEAD = """# The op table
 
-{total} TensorFlow ops run, each on JAX, PyTorch and TensorFlow, outside and inside compiled steps unless "limits" says otherwise. This page
-is generated (`make docs`) from the table itself and from the cases that it is tested with; a test fails when it is out of date.
+{total} TensorFlow ops run, each on JAX, PyTorch and TensorFlow, outside and inside compiled steps unless "limits" says
+otherwise. This page is generated (`make docs`) from the table itself and from the cases that it is tested with; a test fails
+when it is out of date.
 
-- **gradient**: yes: compared with TensorFlow's own gradient on recorded cases; untested: differentiable, no recorded gradient; none: TensorFlow has none
-  either (integers, comparisons, tables ...).
-- **limits**: *host*: computed in numpy before the compiled step (strings, tables, decoding). *known: a, b*: these inputs must be constants or follow from
-  shapes under `jax.jit`. *not on B*: the recorded answer is not met on that backend, for the reason given.
+- **gradient**: yes: compared with TensorFlow's own gradient on recorded cases; untested: differentiable, no recorded gradient;
+  none: TensorFlow has none either (integers, comparisons, tables ...).
+- **limits**: *host*: computed in numpy before the compiled step (strings, tables, decoding). *known: a, b*: these inputs must be
+  constants or follow from shapes under `jax.jit`. *not on B*: the recorded answer is not met on that backend, for the reason
+  given.
 """
 
 

@@ -261,7 +261,7 @@ def trains(path, variant, golden):
             self.inner = inner
 
         def train_on(self, batch, optimizer):
-            values = [v for v in self.inner.trainable_variables]
+            values = list(self.inner.trainable_variables)
             targets = [as_numpy(v) for v in values]
             sys.path.insert(0, str(HERE.parents[1]))
             from gradients import vjp

@@ -85,7 +85,7 @@ def execute(program, state, flag, counter, tf):
             branches = [
                 lambda p=part, s=dict(state): [execute(p, s, flag, counter, tf)[n] for n in NAMES] for part in (then, other)
             ]
-            state = dict(zip(NAMES, tf.cond(decide(condition, state, flag, counter, tf), *branches)))
+            state = dict(zip(NAMES, tf.cond(decide(condition, state, flag, counter, tf), *branches), strict=True))
         elif kind in {"for", "until"}:
             body, rounds = entry[-1], entry[1] if kind == "for" else entry[3]
 
@@ -93,14 +93,14 @@ def execute(program, state, flag, counter, tf):
                 within = i < rounds
                 if entry[0] == "for":
                     return within
-                total = tf.reduce_sum(dict(zip(NAMES, (a, b, c)))[entry[1]])
+                total = tf.reduce_sum(dict(zip(NAMES, (a, b, c), strict=True))[entry[1]])
                 return tf.logical_and(total < entry[2], within)
 
             def after(i, a, b, c, body=body):
-                new = execute(body, dict(zip(NAMES, (a, b, c))), flag, i, tf)
+                new = execute(body, dict(zip(NAMES, (a, b, c), strict=True)), flag, i, tf)
                 return [i + 1, *[new[n] for n in NAMES]]
 
-            state = dict(zip(NAMES, tf.while_loop(goes_on, after, [tf.constant(0), *[state[n] for n in NAMES]])[1:]))
+            state = dict(zip(NAMES, tf.while_loop(goes_on, after, [tf.constant(0), *[state[n] for n in NAMES]])[1:], strict=True))
         else:
             _, rounds, target, x, back = entry
             array = tf.TensorArray(tf.float32, rounds + 1, element_shape=[3], clear_after_read=False).write(0, state[target])

@@ -14,7 +14,11 @@ from thaw.registry import Registry
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-IMPLIED = frozenset({"T", "N", "Tidx", "Tindices", "Tparams", "Tshape", "Tdim", "Tdims", "Tlen", "Tperm", "Tpaddings", "Tmultiples", "Taxis", "Tshift", "Tsegmentids", "Tnumsegments", "Tin", "Tout", "Targuments", "Tcond", "Index", "TI", "T1", "T2", "Tinput", "SrcT", "Tsplits", "Tlabels", "Tk", "Tbegin", "element_dtype_unused"})  # fmt: skip
+IMPLIED = frozenset({
+    "T", "N", "Tidx", "Tindices", "Tparams", "Tshape", "Tdim", "Tdims", "Tlen", "Tperm", "Tpaddings", "Tmultiples", "Taxis",
+    "Tshift", "Tsegmentids", "Tnumsegments", "Tin", "Tout", "Targuments", "Tcond", "Index", "TI", "T1", "T2", "Tinput",
+    "SrcT", "Tsplits", "Tlabels", "Tk", "Tbegin", "element_dtype_unused",
+})  # fmt: skip
 """Attributes that TensorFlow infers from an input (`type_attr`, `number_attr`): a lowering may leave them out."""
 
 
