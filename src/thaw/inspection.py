@@ -110,8 +110,7 @@ def inspect(handle: str | os.PathLike[str], *, tags: Collection[str] | None = No
     artifact = load.load(handle)
     metagraph = load.choose_metagraph(artifact, tags)
     programs = {name: load.program(artifact, metagraph, name) for name in metagraph.signatures}
-    if "__call__" in metagraph.callables:
-        programs = {"__call__": load.program(artifact, metagraph, None), **programs}
+    programs = {name: load.program(artifact, metagraph, name) for name in metagraph.callables} | programs
     chosen_name = load.choose_signature(metagraph, signature)
     chosen = programs["__call__" if chosen_name is None else chosen_name]
     ops, missing, statistics = _ops(chosen, metagraph.library)

@@ -59,14 +59,14 @@ def choose_metagraph(artifact: Artifact, tags: Collection[str] | None) -> MetaGr
 
 
 def choose_signature(metagraph: MetaGraph, signature: str | None) -> str | None:
-    """The name of the signature to use, or None for `__call__`.
+    """The name of the signature (or other callable) to use, or None for `__call__`.
 
-    Without a choice: `__call__` where the artifact has one, else "default", "serving_default" or its only signature.
+    Without a choice: `__call__` where the artifact has one, else "default", "serving_default" or its only signature or callable.
 
     Raises:
         HubArgumentError: there is no such signature.
     """
-    known = list(metagraph.signatures)
+    known = [*metagraph.signatures, *(name for name in metagraph.callables if name != "__call__")]
     if signature is None:
         if "__call__" in metagraph.callables:
             return None
@@ -84,9 +84,9 @@ def choose_signature(metagraph: MetaGraph, signature: str | None) -> str | None:
 
 
 def program(artifact: Artifact, metagraph: MetaGraph, signature: str | None) -> Program:
-    """The program of a signature (None: of `__call__`), with its twin for training from the metagraph tagged {"train"}."""
-    if signature is None:
-        return program_of(metagraph.callables["__call__"], metagraph.library)
+    """The program of a signature or callable (None: of `__call__`), with its twin from the metagraph tagged {"train"}."""
+    if signature is None or signature not in metagraph.signatures:
+        return program_of(metagraph.callables[signature or "__call__"], metagraph.library)
     function = metagraph.signatures[signature]
     for other in artifact.metagraphs:
         if other is not metagraph and other.tags == metagraph.tags | {TRAIN_TAG} and signature in other.signatures:
