@@ -386,8 +386,8 @@ def test_several_named_inputs_and_outputs_S10():
 
 def test_another_callable_than_call_by_its_name():
     layer = thaw.KerasLayer(TF2 / "structures", signature="arguments", arguments={"return_dict": True})
-    outputs = layer(np.float32([[3.0]]))
-    assert array(outputs["y"]).tolist() == [[32.0]]
+    outputs = layer(np.float32([[3.0], [1.0]]))
+    assert array(outputs["y"]).tolist() == [[32.0], [12.0]]
     assert "arguments" in [s.name for s in thaw.inspect(TF2 / "structures").signatures]
 
 
