@@ -34,6 +34,16 @@ def line(low: Value, high: Value, length: Value, count: int) -> Value:
     return low * reach + steps * ((high - low) * reach / (count - 1))
 
 
+def snapped(at: Value) -> Value:
+    """`at`, moved onto the pixel that lies within a hundred-thousandth.
+
+    XLA computes a value anew for each of its users, and may round it otherwise in each: were the pixel taken from 3.9999998 and
+    its weight from 4.0000002, the gradient would go to the wrong pixel.
+    """
+    pixel = ops.stop_gradient(ops.round(at))
+    return ops.where(ops.abs(at - pixel) < 1e-5, at + ops.stop_gradient(pixel - at), at)
+
+
 def on_image(at: Value, length: Value) -> Value:
     """Whether places lie between the first and the last pixel of an axis.
 
@@ -61,8 +71,8 @@ def crop_and_resize(
     image, boxes = ops.cast(image, "float32"), ops.cast(boxes, "float32")
     rows, columns = sizes(crop_size)
     height, width = ops.shape(image)[1:3]
-    y = line(boxes[:, 0], boxes[:, 2], height, rows)[:, :, None]  # (boxes, rows, 1)
-    x = line(boxes[:, 1], boxes[:, 3], width, columns)[:, None, :]  # (boxes, 1, columns)
+    y = snapped(line(boxes[:, 0], boxes[:, 2], height, rows))[:, :, None]  # (boxes, rows, 1)
+    x = snapped(line(boxes[:, 1], boxes[:, 3], width, columns))[:, None, :]  # (boxes, 1, columns)
     batch = ops.reshape(box_ind, (-1, 1, 1))
     if method == "nearest":
         result = pixels(image, batch, inside(ops.floor(y + 0.5), height), inside(ops.floor(x + 0.5), width))
