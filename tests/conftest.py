@@ -13,10 +13,15 @@ import socket
 import sys
 import types
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 BACKEND = os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# What JAX compiles is kept: the same small nets are compiled over and over, in the second processes of tests too.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import hypothesis  # noqa: E402  (the backend is settled first)
 import numpy as np  # noqa: E402
