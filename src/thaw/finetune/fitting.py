@@ -168,8 +168,10 @@ def _numbers(want: Wanted, columns: list[str]) -> Callable[[Any], Any]:
     return named
 
 
-def with_head(layer: KerasLayer, want: Wanted, classes: int) -> keras.Model:
+def with_head(layer: KerasLayer, want: Wanted, classes: int, columns: int | None = None) -> keras.Model:
     """The module with a new linear head for that many classes; it gives logits (batch, classes).
+
+    `columns` is how many the table has, for a module that takes any number of them.
 
     Feature maps are averaged over space; of several outputs the first float one of rank 2 (else of the highest rank) is used.
     """
@@ -180,7 +182,7 @@ def with_head(layer: KerasLayer, want: Wanted, classes: int) -> keras.Model:
         inputs = layer.preprocessed_input()
     elif len(want.specs) == 1:
         shape = want.spec.shape or (None, None)
-        inputs = keras.Input(tuple(shape[1:]), dtype=want.spec.dtype, name="numbers")
+        inputs = keras.Input(tuple(n or columns for n in shape[1:]), dtype=want.spec.dtype, name="numbers")
     else:
         inputs = {n: keras.Input(tuple((s.shape or (None,))[1:]), dtype=s.dtype, name=n) for n, s in want.specs.items()}
     features = _features(layer(inputs), want)

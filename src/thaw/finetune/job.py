@@ -258,7 +258,8 @@ def _model(
         select.select(layer, *_patterns(options.unfreeze))  # a pattern that matches nothing is said before any work
     want = fitting.wanted(layer, image_size=options.image_size, value_range=options.value_range)
     fitting.make_inputs(want, examples, layer)
-    model = fitting.with_head(layer, want, classes)
+    columns = len(examples.inputs) if examples.kind == "numbers" else None
+    model = fitting.with_head(layer, want, classes, columns)
     model.compile(
         optimizer=keras.optimizers.Adam(options.rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
