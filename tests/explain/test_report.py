@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -80,3 +81,25 @@ def test_the_command_prints_the_same(tmp_path: Path) -> None:
     told = CliRunner().invoke(app, ["explain", str(DIGITS), "--markdown"]).output
     assert told.startswith("**Everything trains: 8 of 12 weights")
     assert "tensorflow" not in sys.modules or keras.config.backend() == "tensorflow"
+
+
+def test_a_half_thawed_tower_is_told_in_runs() -> None:
+    model = tower(30)
+    model.get_layer("base").trainable = False
+    for layer in model.get_layer("base").layers[-5:]:
+        layer.trainable = True
+    rows = thaw.explain(model).folded
+    assert [(row.path, row.weights, row.trains) for row in rows] == [("base", 50, False), ("base", 10, True), ("head", 2, True)]
+    assert rows[0].label == "base: d0 ... d24" and rows[0].mend == "thaw.unfreeze(model, 'base')"
+
+
+def test_what_is_not_built_says_so() -> None:
+    report = thaw.explain(keras.Sequential([keras.layers.Dense(3)], name="later"))
+    assert report.first_line.startswith("'later' has no weights: 2 layers are not built yet")
+
+
+def test_a_probe_without_targets_weighs_the_outputs() -> None:
+    model = tower(2)
+    model.get_layer("head").set_weights([np.zeros((4, 2)), np.zeros(2)])
+    report = thaw.explain(model, inputs=np.ones((3, 4), "float32"))
+    assert report["base/d0/kernel"].code == "E10" and report["head/kernel"].trains

@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -40,6 +40,9 @@ PATH = "<path>"
 
 FIXED = frozenset({"E4", "E5", "E11"})
 """Reasons of what is no weight in the sense of training: statistics, integers, tables."""
+
+MOST_NEIGHBOURS = 8
+"""Rows below one layer from which on neighbours of one fate are told together."""
 
 MOST_ROWS = 60
 """Rows printed before a table is cut; `to_json` and `rows` have every one."""
@@ -78,6 +81,7 @@ class Row:
         cause: why not; None where it trains.
         shape: of the one weight.
         dtype: of the one weight.
+        label: what a table calls it, where that is not the path: a run of neighbours below one layer.
     """
 
     path: str
@@ -87,6 +91,7 @@ class Row:
     weights: int = 1
     shape: tuple[int, ...] | None = None
     dtype: str = ""
+    label: str = ""
 
     @property
     def code(self) -> str:
@@ -166,7 +171,7 @@ class Report:
         counts = f"{t['trainable_weights']:,} of {_count(t['weights'], 'weight')}"
         counts += f" ({t['trainable_parameters']:,} of {_count(t['parameters'], 'parameter')})"
         if not self.rows:
-            return f"{self.name!r} has no weights." + (f" {self.notes[0]}" if self.notes else "")
+            return f"{self.name!r} has no weights" + (f": {self.notes[0]}" if self.notes else ".")
         wanted = [row for row in self.rows if row.code not in FIXED]
         if not wanted and not self.because("E11"):
             kinds = "a statistic, an integer, a string or a table"
@@ -193,7 +198,7 @@ class Report:
         group = max(by_code.values(), key=lambda rows: sum(r.weights for r in rows))
         row = max(group, key=lambda r: r.weights)
         more = len(stuck) - 1
-        text = f"{start}: {row.path!r}: {row.reason} ({row.code})"
+        text = f"{start}: {row.label or row.path!r}: {row.reason} ({row.code})"
         text += f", and {more} more" if more else ""
         return text + (f". Mend: {row.mend}" if row.mend else ".")
 
@@ -281,7 +286,8 @@ def _yes(row: Row) -> str:
 
 
 def _label(row: Row) -> str:
-    return row.path if row.weights == 1 else f"{row.path} ({row.weights} weights)"
+    name = row.label or row.path
+    return name if row.weights == 1 else f"{name} ({row.weights} weights)"
 
 
 def _fate(row: Row) -> tuple[bool, str, str]:
@@ -304,7 +310,23 @@ def _fold(rows: list[Row], above: str) -> Iterator[Row]:
             weights, parameters = sum(r.weights for r in group), sum(r.parameters for r in group)
             yield replace(telling[0], path=head, weights=weights, parameters=parameters, shape=None, dtype="")
         else:
-            yield from _fold(group, head)
+            yield from _runs(list(_fold(group, head)), head)
+
+
+def _runs(rows: list[Row], head: str) -> Iterator[Row]:
+    """`rows` below the layer `head`, with long runs of neighbours of one fate as one; the mend of a run is that of the layer."""
+    if len(rows) <= MOST_NEIGHBOURS:
+        yield from rows
+        return
+    for _, run in groupby(rows, key=_fate):
+        group = list(run)
+        if len(group) == 1:
+            yield group[0]
+            continue
+        ends = [row.path[len(head) + 1 :] for row in (group[0], group[-1])]
+        weights, parameters = sum(r.weights for r in group), sum(r.parameters for r in group)
+        label = f"{head}: {ends[0]} ... {ends[1]}"
+        yield replace(group[0], path=head, weights=weights, parameters=parameters, shape=None, dtype="", label=label)
 
 
 def _head(path: str, above: str) -> str:

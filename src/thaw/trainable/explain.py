@@ -97,7 +97,10 @@ class _Argument:
         self.paths = {id(place.layer): place.path for place in found.places}
         self.flagged = {id(v) for v in model.trainable_variables}
         self.optimizer = getattr(model, "optimizer", None)
+        unbuilt = [str(layer.name) for layer in hooks.all_layers(model) if not layer.built]
         self.notes: list[str] = []
+        if unbuilt:
+            self.notes.append(f"{len(unbuilt)} layers are not built yet ({unbuilt[0]!r}, ...): call the model on a batch first")
         self.built = self._built()
         self.holders = {
             id(inner): k for place in found.places if (k := known.get(id(place.layer))) for inner in hooks.all_layers(place.layer)

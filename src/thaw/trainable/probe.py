@@ -38,7 +38,7 @@ class _Around(keras.Model):  # type: ignore[misc]
         random = np.random.default_rng(0)
         for value in keras.tree.flatten(y_pred):
             if "float" in str(keras.backend.standardize_dtype(value.dtype)):
-                weights = random.standard_normal([int(n) for n in value.shape]).astype("float32")
+                weights = keras.ops.convert_to_tensor(random.standard_normal([int(n) for n in value.shape]), dtype="float32")
                 total = total + keras.ops.sum(keras.ops.cast(value, "float32") * weights)
         return total
 
