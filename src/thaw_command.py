@@ -5,7 +5,8 @@
 
 import os
 import sys
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import NoReturn
 
 BACKENDS = ("jax", "torch", "tensorflow")
@@ -29,6 +30,18 @@ def _refuse(message: str) -> NoReturn:
     sys.exit(2)
 
 
+def _tune_allocator() -> None:
+    """Starts the command anew with the allocator's setting, by `thaw.allocator` alone: importing `thaw` would start Keras."""
+    package = find_spec("thaw")
+    if package is None or package.origin is None:
+        return
+    spec = spec_from_file_location("thaw_allocator", Path(package.origin).with_name("allocator.py"))
+    if spec is not None and spec.loader is not None:
+        allocator = module_from_spec(spec)
+        spec.loader.exec_module(allocator)
+        allocator.restart_tuned()
+
+
 def main() -> None:
     """Runs the command."""
     backend = chosen_backend(sys.argv[1:])
@@ -41,6 +54,8 @@ def main() -> None:
     elif "KERAS_BACKEND" not in os.environ:
         _refuse("no backend is installed. Expected JAX, PyTorch or TensorFlow. Run: pip install 'keras-thaw[jax]'")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if sys.argv[1:2] == ["finetune"]:
+        _tune_allocator()
     from thaw.cli import main as run
 
     run()

@@ -45,11 +45,9 @@ def finetune(
 ) -> None:
     """Fine-tune a module on your data; Ctrl-C saves what there is."""
     del backend  # chosen before Keras was imported, in thaw_command
-    from thaw.allocator import tune_allocator
     from thaw.finetune.job import Options
     from thaw.finetune.job import finetune as run
 
-    tune_allocator()
     options = Options(
         epochs=epochs,
         batch_size=batch_size,
