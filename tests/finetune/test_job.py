@@ -152,20 +152,22 @@ def stop(error: type[BaseException]) -> Callable[[], None]:
     return action
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        pytest.param(OPTIONS, id="everything"),
-        pytest.param(replace(OPTIONS, unfreeze=("features",), probe_epochs=2), id="probe-then-part"),
-    ],
-)
-@pytest.mark.parametrize("epoch", [0, 1, 2])
+@pytest.fixture(scope="module")
+def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """The job of `OPTIONS` in one go."""
+    return run(images, tmp_path_factory.mktemp("whole") / "out")
+
+
+@pytest.mark.parametrize("probe_epochs", [pytest.param(0, id="everything"), pytest.param(2, id="probe-then-part")])
 def test_T10_killed_and_resumed_as_if_never_killed(
-    epoch: int, options: Options, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    probe_epochs: int, whole: Result, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = run(images, tmp_path / "whole", options)
+    options = OPTIONS
+    if probe_epochs:
+        options = replace(OPTIONS, unfreeze=("features",), probe_epochs=probe_epochs)
+        whole = run(images, tmp_path / "whole", options)
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        at(patch, epoch, 1, stop(Killed))
+        at(patch, 2, 1, stop(Killed))
         run(images, tmp_path / "killed", options)
     assert not (tmp_path / "killed" / "model.keras").exists()
     resumed = run(images, tmp_path / "killed", options, resume=True)
@@ -178,7 +180,7 @@ def test_T10_killed_and_resumed_as_if_never_killed(
 
 @pytest.mark.parametrize("epoch", [0, 1])
 def test_T10_ctrl_c_saves_what_there_is_and_can_be_resumed(
-    epoch: int, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    epoch: int, whole: Result, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         at(patch, epoch, 2, stop(KeyboardInterrupt))
@@ -190,7 +192,7 @@ def test_T10_ctrl_c_saves_what_there_is_and_can_be_resumed(
     keras.saving.load_model(tmp_path / "out" / "model.keras")
     resumed = run(images, tmp_path / "out", resume=True)
     assert resumed.finished and len(resumed.history) == 3
-    assert_same(resumed.model, run(images, tmp_path / "whole").model)
+    assert_same(resumed.model, whole.model)
 
 
 def test_T10_killed_while_a_checkpoint_was_put_in_place(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
