@@ -15,7 +15,7 @@ import keras
 from thaw.gradient_paths import CONNECTED, GRADIENT, Ways, gradient_ways
 from thaw.graph.artifact import Artifact, VariableSource
 from thaw.graph.ir import Graph, TensorSpec
-from thaw.graph.lift_constants import PREFIX, WEIGHTS, folded_batch_norms, lift_constants
+from thaw.graph.lift_constants import PREFIX, WEIGHTS, folded_batch_norms, lift_constants, unpacked
 from thaw.graph.moving_statistics import FUSED
 from thaw.graph.program import leaves
 from thaw.graph.relax import RELAXABLE, relax
@@ -188,11 +188,9 @@ def _extra_rows(layer: KerasLayer, graph: Graph, path: str, baked: Sequence[Vari
         if node.op.startswith(TABLES):
             rows.append(Row(above + node.name, 0, False, Cause("E5", "a lookup table", node.name), 1, None, "table"))
         elif node.op.startswith(QUANTIZED):
-            rows.append(
-                Row(
-                    above + node.name, 0, False, Cause("E12", f"quantized: {node.op} unpacks it", node.name), 1, None, "quantized"
-                )
-            )
+            mend = lifted if unpacked(graph, node) is not None else ""
+            cause = Cause("E12", f"quantized: {node.op} {node.name!r} unpacks it", node.name, mend)
+            rows.append(Row(above + node.name, 0, False, cause, 1, None, "quantized"))
     return rows
 
 
@@ -203,7 +201,8 @@ def _baked(layer: KerasLayer) -> list[VariableSource]:
     artifact: Artifact = layer._runtime.artifact
     lifted = lift_constants(artifact, everything=True)
     new = [s for k, s in lifted.variables.items() if k.startswith(PREFIX) and k not in artifact.variables]
-    names = {n.name.rpartition("/")[2] for v in layer.program.variants for n in v.inference.nodes.values() if n.op == "Const"}
+    nodes = [n for v in layer.program.variants for n in v.inference.nodes.values()]
+    names = {n.name.rpartition("/")[2] for n in nodes if n.op == "Const"}
     return [s for s in new if s.name.rpartition("/")[2] in names]
 
 

@@ -187,7 +187,8 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
                 f"Pass signature= one of {listed(metagraph.signatures)}, or leave it out",
             )
         if (
-            self.signature in metagraph.signatures
+            self.signature is not None
+            and self.signature in metagraph.signatures
             and not (as_dict or key or self.outputs_wanted)
             and artifact.format != "tf1_hub"
         ):

@@ -360,6 +360,25 @@ def test_E12_quantized_kernel() -> None:
     assert moves(model, model.get_layer("body").lora_kernel_b)
 
 
+def test_E12_quantized_constant_unpacked(tmp_path: Path) -> None:
+    g = FrozenGraph()
+    g.placeholder("x", (-1, 4))
+    packed = RANDOM.integers(0, 256, (4, 2)).astype("uint8")
+    g.op("kernel/packed", "Const", dtype="quint8", value=packed)
+    g.constant("kernel/min", -1.0)
+    g.constant("kernel/max", 1.0)
+    g.op("kernel", "Dequantize", "kernel/packed", "kernel/min", "kernel/max", T="quint8", mode="MIN_COMBINED")
+    g.op("y", "MatMul", "x", "kernel", T="float32")
+    layer = thaw.KerasLayer(g.write(tmp_path / "frozen.pb"))
+    (row,) = thaw.explain(layer).because("E12")
+    assert row.path == "kernel" and "Dequantize" in row.reason
+    expected = keras.ops.convert_to_numpy(layer(X))
+    layer = paste(row.mend, layer=layer)["layer"]
+    assert np.allclose(expected, keras.ops.convert_to_numpy(layer(X)), atol=1e-5)
+    assert not thaw.explain(layer).because("E12")
+    assert moves(trainer(layer), layer.source_variables["kernel"])
+
+
 def test_E13_learning_rate_zero() -> None:
     model = dense_model()
     model.optimizer.learning_rate = 0.0

@@ -126,7 +126,7 @@ class _Lift:
         """`graph` with its weights as variables, named as their constants were."""
         nodes = dict(graph.nodes)
         for name, node in graph.nodes.items():
-            value = node.attrs.get("value") if node.op == "Const" else None
+            value = node.attrs.get("value") if node.op == "Const" else unpacked(graph, node) if self.everything else None
             if not isinstance(value, np.ndarray) or not is_float(value) or value.size == 0:
                 continue
             if not self.everything and value.size < LARGE:
@@ -173,6 +173,25 @@ class _Lift:
         self.library = metagraph.library
         library = {name: self.graph(graph) for name, graph in metagraph.library.items()}
         return replace(metagraph, signatures=lifted(metagraph.signatures), callables=lifted(metagraph.callables), library=library)
+
+
+def unpacked(graph: Graph, node: Node) -> np.ndarray | None:
+    """The floats that a `Dequantize` of constants gives; None for anything else.
+
+    Source: tensorflow/core/kernels/dequantize_op.cc, modes MIN_COMBINED and MIN_FIRST, which agree.
+    """
+    if node.op != "Dequantize" or node.attrs.get("mode", "MIN_COMBINED") not in {"MIN_COMBINED", "MIN_FIRST"}:
+        return None
+    sources = [graph.nodes.get(t.node) for t in node.inputs]
+    values = [s.attrs.get("value") for s in sources if s is not None and s.op == "Const"]
+    arrays = [v for v in values if isinstance(v, np.ndarray)]
+    if len(arrays) != 3 or arrays[0].dtype.kind not in "iu" or any(a.size != 1 for a in arrays[1:]):
+        return None
+    packed, low, high = arrays
+    kinds = np.iinfo(packed.dtype)
+    steps = (float(high.ravel()[0]) - float(low.ravel()[0])) / (int(kinds.max) - int(kinds.min))
+    floats: np.ndarray = ((packed.astype("float64") - kinds.min) * steps + float(low.ravel()[0])).astype("float32")
+    return floats
 
 
 def is_float(value: np.ndarray) -> bool:
