@@ -131,7 +131,8 @@ def test_the_command_itself_ends_with_2_and_prints_to_stderr(tmp_path: Path) -> 
         command("inspect", "nowhere"), cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith("thaw: No model found for the handle 'nowhere'") and "Traceback" not in done.stderr
+    # TensorFlow may have logged a banner of its own before.
+    assert "thaw: No model found for the handle 'nowhere'" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("given", [["--backend", "theano"], ["--backend=theano"]], ids=["apart", "joined"])
