@@ -134,15 +134,13 @@ class Killed(BaseException):
 
 
 def at(monkeypatch: pytest.MonkeyPatch, epoch: int, batch: int, action: Callable[[], None]) -> None:
-    """Does `action` when that batch of that epoch is drawn."""
-    original = job.data_module.Batches.__getitem__
+    """Does `action` when that batch of that epoch begins."""
 
-    def drawn(self: Any, index: int) -> Any:
-        if self.shuffle and self.epoch == epoch and index == batch:
+    def begins(self: Any, index: int, logs: Any = None) -> None:
+        if self.train.epoch == epoch and index == batch:
             action()
-        return original(self, index)
 
-    monkeypatch.setattr(job.data_module.Batches, "__getitem__", drawn)
+    monkeypatch.setattr(job._Keeper, "on_train_batch_begin", begins)
 
 
 def stop(error: type[BaseException]) -> Callable[[], None]:
