@@ -21,7 +21,7 @@ LAYERS = [
     {"allocator", "errors", "registry"},
     {"graph"},
     {"handles", "formats", "lowering", "trainable"},
-    {"load", "inner", "text_door", "layer", "inspection", "gradient_paths", "explanation", "mending", "model_file"},
+    {"load", "inner", "boundary", "text_door", "layer", "inspection", "gradient_paths", "explanation", "mending", "model_file"},
     {"finetune", "report"},
     {"cli"},
     {"__init__", "__main__"},

@@ -184,6 +184,15 @@ def add_source(layer: Any, source: VariableSource, leaf: str, *, dtype: Any, adv
     return variable
 
 
+def variable_dtype(source: VariableSource, policy: str) -> str:
+    """The dtype of the Keras variable: the policy's for float32, else the source's, narrowed where the backend has no 64 bits."""
+    if source.dtype == "float32":
+        return policy
+    if source.dtype in {"int64", "uint64", "float64"}:
+        return str(keras.backend.standardize_dtype(keras.ops.zeros((), dtype=source.dtype).dtype))
+    return source.dtype
+
+
 class Scope:
     """A level of the publisher's names while the tree is built: sources held here and levels below."""
 

@@ -4,28 +4,26 @@ It owns the variables (in inner layers named by the publisher's scopes), chooses
 and runs it by the op table. What trains is flags on its inner layers' weights; see `thaw.inner`. Imports every room below it.
 """
 
-import base64
 import os
-import zlib
-from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
 from thaw import load
+from thaw.boundary import as_output, compose, declare, is_string_dtype, numpy_strings, shapes_to_symbols, surplus, tuples
 from thaw.errors import HubArgumentError, ThawError, WeightsMissingError, listed
 from thaw.graph.artifact import Artifact, VariableSource
-from thaw.graph.ir import CompositeSpec, Graph, Shape, Structure, TensorSpec
+from thaw.graph.ir import Graph, TensorSpec
 from thaw.graph.lift_constants import lift_constants as lift
 from thaw.graph.lift_constants import spelt_statistics
 from thaw.graph.moving_statistics import HANDLES, freeze_updates, statistic_keys
-from thaw.graph.program import Program, Variant, leaves, ready, rebuild, tensors
+from thaw.graph.program import Program, Variant, input_structures, leaves, ready, rebuild, tensors
 from thaw.graph.relax import relax
 from thaw.graph.training_policies import drop_out, normalize_by_batch
 from thaw.graph.usage_order import usage_order
-from thaw.inner import InnerLayer, TrainableTree, Weight, _Holder, add_source, scopes
+from thaw.inner import InnerLayer, TrainableTree, Weight, _Holder, add_source, scopes, variable_dtype
 from thaw.lowering import table as table
 from thaw.lowering.host import TextProgram
 from thaw.lowering.run import Context, Resources, order
@@ -131,7 +129,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         kwargs.pop("input_shape", None)
         kwargs.pop("batch_input_shape", None)
         dtype = kwargs.pop("dtype", None)
-        super().__init__(dtype=None if _is_string_dtype(dtype) else dtype, **kwargs)
+        super().__init__(dtype=None if is_string_dtype(dtype) else dtype, **kwargs)
         self.handle = os.fspath(handle)
         self.arguments = dict(arguments or {})
         self.tags = sorted(tags) if tags is not None else None
@@ -150,7 +148,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         self._holder = _Holder()
         self._convert_input_args = False  # strings are not for the backend; `call` converts what is
         self._allow_non_tensor_positional_args = True
-        artifact, pending = _open(self.handle, embedded)
+        artifact, pending = load.open_again(self.handle, embedded)
         artifact = lift(artifact, everything=lift_constants)
         self._runtime = self._prepare(artifact)
         self._runtime.pending = pending
@@ -247,11 +245,11 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         tree = scopes(self._used_sources())
 
         def value(source: VariableSource) -> Any:
-            return np.zeros(source.shape, _variable_dtype(source, self.variable_dtype)) if runtime.pending else source.read()
+            return np.zeros(source.shape, variable_dtype(source, self.variable_dtype)) if runtime.pending else source.read()
 
         def add(layer: Any, leaf: str, source: VariableSource) -> None:
             statistic = source.key in statistics
-            dtype = _variable_dtype(source, self.variable_dtype)
+            dtype = variable_dtype(source, self.variable_dtype)
             variable = add_source(
                 layer, source, leaf, dtype=dtype, advised=source.trainable, statistic=statistic, value=lambda: value(source)
             )
@@ -365,7 +363,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             seed_generator=self.seed_generator,
             max_iterations=self.max_iterations,
         )
-        specs = [spec for s in _input_structures(runtime.program, variant) for spec in tensors(s)]
+        specs = [spec for s in input_structures(runtime.program, variant) for spec in tensors(s)]
         feeds = [self._feed(value, spec) for value, spec in zip(flat, specs, strict=True)]
         texts = [i for i, spec in enumerate(specs) if spec.dtype == "string"]
         if texts:
@@ -374,8 +372,8 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             values = runtime.resources.plan(graph, self.compute_dtype).run(context, feeds)
         given = list(tensors(variant.trace.outputs))
         shapes = [spec.shape for spec in given] if len(given) == len(values) else [None] * len(values)
-        answers = iter([_as_output(v, shape) for v, shape in zip(values, shapes, strict=True)])
-        outputs = rebuild(variant.trace.outputs, answers, _compose)
+        answers = iter([as_output(v, shape) for v, shape in zip(values, shapes, strict=True)])
+        outputs = rebuild(variant.trace.outputs, answers, compose)
         return self._pick(outputs)
 
     def _graph(self, variant: Variant, training: bool) -> Graph:
@@ -405,7 +403,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
     def _bind(self, inputs: Any) -> dict[str, Any]:
         """The inputs by parameter (callables) or input name (signatures), with `arguments` beside them."""
         program = self._runtime.program
-        inputs = keras.tree.map_structure(_numpy_strings, inputs)
+        inputs = keras.tree.map_structure(numpy_strings, inputs)
         if not program.is_signature:
             return {program.parameters[0].name: inputs, **self.arguments}
         names = list(program.variants[0].trace.kwargs)
@@ -413,7 +411,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             return {**inputs, **self.arguments}
         if isinstance(inputs, (list, tuple)) and len(names) != 1:
             free = [n for n in names if n not in self.arguments]
-            return {**dict(zip(free, inputs, strict=False)), **self.arguments, **_surplus(free, inputs)}
+            return {**dict(zip(free, inputs, strict=False)), **self.arguments, **surplus(free, inputs)}
         free = [n for n in names if n not in self.arguments] or names
         if len(free) > 1:
             return {free[0]: inputs, **self.arguments}
@@ -455,7 +453,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         variant, flat = program.select(self._bind(inputs), False)
         specs = list(leaves(variant.trace.outputs))
         known = all(isinstance(s, TensorSpec) and s.shape is not None and None not in s.shape[1:] for s in specs)
-        numeric = all(spec.dtype != "string" for s in _input_structures(program, variant) for spec in tensors(s))
+        numeric = all(spec.dtype != "string" for s in input_structures(program, variant) for spec in tensors(s))
         if not known and numeric and self.declared_output_shape is None:
             pending, self._runtime.pending = self._runtime.pending, False  # shapes do not need the weights
             try:
@@ -482,14 +480,14 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         """`outputs` with the shapes that the user declared."""
         if self.declared_output_shape is None:
             return outputs
-        return _declare(outputs, self.declared_output_shape, batch)
+        return declare(outputs, self.declared_output_shape, batch)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shapes of the outputs for inputs of that shape (a tuple, list, or nest of them)."""
         program = self._runtime.program
-        structures = _input_structures(program, program.variants[0])
+        structures = input_structures(program, program.variants[0])
         dtypes = iter([spec.dtype for s in structures for spec in tensors(s)])
-        inputs = _shapes_to_symbols(input_shape, dtypes)
+        inputs = shapes_to_symbols(input_shape, dtypes)
         return keras.tree.map_structure(lambda t: tuple(t.shape), self.compute_output_spec(inputs))
 
     # Looking inside
@@ -503,7 +501,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
     def takes_strings(self) -> bool:
         """Whether an input of the program is strings."""
         variant = self.program.serving_variants[0]
-        return any(spec.dtype == "string" for s in _input_structures(self.program, variant) for spec in tensors(s))
+        return any(spec.dtype == "string" for s in input_structures(self.program, variant) for spec in tensors(s))
 
     def preprocess(self, texts: Any) -> np.ndarray:
         """Strings as numbers, for data pipelines: what `fit` and the layer take in their place on every backend.
@@ -525,14 +523,14 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
                 "Feed it that",
             )
         variant = self.program.serving_variants[0]
-        specs = [spec for s in _input_structures(self.program, variant) for spec in tensors(s)]
+        specs = [spec for s in input_structures(self.program, variant) for spec in tensors(s)]
         positions = [i for i, spec in enumerate(specs) if spec.dtype == "string"]
-        return self._runtime.text_program(variant.inference, positions).encode_strings(_numpy_strings(texts))
+        return self._runtime.text_program(variant.inference, positions).encode_strings(numpy_strings(texts))
 
     def preprocessed_input(self) -> Any:
         """A Keras `Input` for what `preprocess` gives, of a module with one input of strings."""
         variant = self.program.serving_variants[0]
-        (spec,) = [spec for s in _input_structures(self.program, variant) for spec in tensors(s)]
+        (spec,) = [spec for s in input_structures(self.program, variant) for spec in tensors(s)]
         return keras.Input((*(spec.shape or (None,))[1:], None, None), dtype="uint8", name="texts")
 
     @property
@@ -592,7 +590,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             "dropout": self.dropout,
             "relaxed": [list(rule) for rule in self.relaxed],
             "trained": trained,
-            "artifact": _packed(self._runtime.artifact),
+            "artifact": load.embed(self._runtime.artifact),
         }
 
     @classmethod
@@ -602,7 +600,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         packed = config.pop("artifact", None)
         trained = config.pop("trained", None)
         relaxed = config.pop("relaxed", ())
-        config["output_shape"] = _tuples(config.get("output_shape"))
+        config["output_shape"] = tuples(config.get("output_shape"))
         return cls(_artifact=packed, _trained=trained, _relaxed=relaxed, **config)
 
     def load_own_variables(self, store: Any) -> None:
@@ -631,101 +629,6 @@ def _trains(layer: Any) -> bool:
     """Whether the inner layer that holds a statistic trains: by its weights, or by its flag where it has none."""
     weights = [w for w in layer._own if not w.statistic]
     return any(w.variable.trainable for w in weights) if weights else bool(layer._train_statistics)
-
-
-def _open(handle: str, embedded: Mapping[str, str] | None) -> tuple[Artifact, bool]:
-    """The artifact, and whether its weights are missing (they will be loaded from a saved Keras model)."""
-    if embedded is None or Path(handle).exists():
-        return load.load(handle), False
-    return load.from_files({name: zlib.decompress(base64.b64decode(text)) for name, text in embedded.items()}), True
-
-
-def _packed(artifact: Artifact) -> dict[str, str]:
-    return {name: base64.b64encode(zlib.compress(data, 6)).decode("ascii") for name, data in artifact.files.items()}
-
-
-def _is_string_dtype(dtype: Any) -> bool:
-    return dtype is not None and "string" in str(getattr(dtype, "name", dtype))
-
-
-def _variable_dtype(source: VariableSource, policy: str) -> str:
-    """The dtype of the Keras variable: the policy's for float32, else the source's, narrowed where the backend has no 64 bits."""
-    if source.dtype == "float32":
-        return policy
-    if source.dtype in {"int64", "uint64", "float64"}:
-        return str(keras.backend.standardize_dtype(keras.ops.zeros((), dtype=source.dtype).dtype))
-    return source.dtype
-
-
-def _numpy_strings(value: Any) -> Any:
-    """Strings as object arrays of UTF-8 bytes; anything else as it is."""
-    if isinstance(value, list) and value and all(isinstance(v, (str, bytes)) for v in value):
-        value = np.array(value, dtype=object)
-    if isinstance(value, (str, bytes)):
-        return np.array(value.encode() if isinstance(value, str) else value, dtype=object)
-    if isinstance(value, np.ndarray) and value.dtype.kind in "USO":
-        flat = [v.encode() if isinstance(v, str) else v for v in value.ravel().tolist()]
-        made = np.empty(len(flat), dtype=object)
-        made[:] = flat
-        return made.reshape(value.shape)
-    if "string" in str(getattr(value, "dtype", "")) and hasattr(value, "numpy"):
-        return _numpy_strings(np.asarray(value.numpy(), dtype=object))
-    return value
-
-
-def _surplus(names: list[str], inputs: Any) -> dict[str, Any]:
-    return {f"input_{i}": inputs[i] for i in range(len(names), len(inputs))}
-
-
-def _input_structures(program: Program, variant: Variant) -> Iterator[Structure]:
-    """The structures of a variant's arguments, in the order of its flat inputs."""
-    yield from variant.trace.args
-    for name in sorted(variant.trace.kwargs):
-        yield variant.trace.kwargs[name]
-
-
-def _as_output(value: Any, shape: Shape) -> Any:
-    """A value of the graph as an output: numbers on the device, strings numpy; in the declared shape where none is known."""
-    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind not in "OSU":
-        return keras.ops.convert_to_tensor(value)
-    lost = getattr(getattr(value, "shape", None), "rank", 0) is None  # TensorFlow, traced
-    if lost and shape is not None and sum(n is None for n in shape) <= 1:
-        return keras.ops.reshape(value, tuple(-1 if n is None else n for n in shape))
-    return value
-
-
-def _compose(spec: CompositeSpec, parts: list[Any]) -> Any:
-    """A ragged or sparse value as the tuple of its dense parts."""
-    return tuple(parts)
-
-
-def _declare(outputs: Any, shapes: Any, batch: int | None) -> Any:
-    if isinstance(outputs, Mapping):
-        return {
-            key: _declare(value, shapes[key] if isinstance(shapes, Mapping) else shapes, batch) for key, value in outputs.items()
-        }
-    if isinstance(outputs, (list, tuple)):
-        return type(outputs)(_declare(value, shape, batch) for value, shape in zip(outputs, shapes, strict=True))
-    return keras.KerasTensor((batch, *shapes), dtype=outputs.dtype)
-
-
-def _tuples(shapes: Any) -> Any:
-    """Shapes that went through JSON, as tuples again."""
-    if isinstance(shapes, list) and all(isinstance(n, int) or n is None for n in shapes):
-        return tuple(shapes)
-    if isinstance(shapes, list):
-        return [_tuples(s) for s in shapes]
-    if isinstance(shapes, dict):
-        return {key: _tuples(value) for key, value in shapes.items()}
-    return shapes
-
-
-def _shapes_to_symbols(shapes: Any, dtypes: Iterator[str]) -> Any:
-    if isinstance(shapes, Mapping):
-        return {key: _shapes_to_symbols(shapes[key], dtypes) for key in sorted(shapes)}
-    if isinstance(shapes, (list, tuple)) and any(isinstance(s, (list, tuple, Mapping)) for s in shapes):
-        return [_shapes_to_symbols(s, dtypes) for s in shapes]
-    return keras.KerasTensor(tuple(shapes), dtype=next(dtypes))
 
 
 # On import, and not when the first layer is made: `keras.saving.load_model` must give flags and moments back too.

@@ -1,7 +1,9 @@
 """From a handle to an artifact, and from an artifact to a program: the one module that knows handles, formats and graph."""
 
+import base64
 import os
-from collections.abc import Collection
+import zlib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from thaw import formats, handles
@@ -33,9 +35,19 @@ def load(handle: str | os.PathLike[str]) -> Artifact:
     return formats.read(resolve(handle))
 
 
-def from_files(files: dict[str, bytes]) -> Artifact:
-    """An artifact from its small files alone (`Artifact.files`); reading a weight raises, as they are elsewhere."""
-    return formats.read(MemoryFiles(files))
+def embed(artifact: Artifact) -> dict[str, str]:
+    """The artifact's small files as text, for a config: enough to make its layer again, weights aside."""
+    return {name: base64.b64encode(zlib.compress(data, 6)).decode("ascii") for name, data in artifact.files.items()}
+
+
+def open_again(handle: str, embedded: Mapping[str, str] | None) -> tuple[Artifact, bool]:
+    """The artifact from its handle where that is still there, else from what `embed` gave; and whether its weights are missing.
+
+    Missing weights are those of a saved Keras model, which loads them afterwards.
+    """
+    if embedded is None or Path(handle).exists():
+        return load(handle), False
+    return formats.read(MemoryFiles({n: zlib.decompress(base64.b64decode(text)) for n, text in embedded.items()})), True
 
 
 def choose_metagraph(artifact: Artifact, tags: Collection[str] | None) -> MetaGraph:

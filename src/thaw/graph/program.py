@@ -357,6 +357,13 @@ def _match_tensor(name: str, spec: TensorSpec, value: Any, trouble: list[str]) -
         trouble.append(f"{name!r} has shape {describe_shape(shape)}, expected {describe_shape(spec.shape)}")
 
 
+def input_structures(program: Program, variant: Variant) -> Iterator[Structure]:
+    """The structures of a variant's arguments, in the order of its flat inputs."""
+    yield from variant.trace.args
+    for name in sorted(variant.trace.kwargs):
+        yield variant.trace.kwargs[name]
+
+
 def program_of(
     function: Function, library: Mapping[str, Graph], train: tuple[Function, Mapping[str, Graph], tuple[str, ...]] | None = None
 ) -> Program:
