@@ -11,6 +11,7 @@ import pytest
 
 import thaw
 from thaw.errors import HubArgumentError, InputError, UnknownLayerError, WeightsMissingError
+from thaw.inspection import list_tensors
 
 MODELS = Path(__file__).parent / "models"
 TF2 = MODELS / "tf2"
@@ -493,6 +494,9 @@ def test_dtype_policies_reach_the_graph():
 
 
 def test_taps_into_the_middle_give_feature_extractors():
+    listed = [name for name, _ in list_tensors(DIGITS) if name.endswith("block_0_relu/Relu")]
+    assert len(listed) == 1
+    assert tuple(thaw.KerasLayer(DIGITS, outputs=listed[0])(np.zeros((2, 8, 8, 1), "float32")).shape) == (2, 8, 8, 16)
     layer = thaw.KerasLayer(DIGITS, outputs="*block_0_relu/Relu")
     assert tuple(layer(np.zeros((2, 8, 8, 1), "float32")).shape) == (2, 8, 8, 16)
     assert tuple(layer(keras.Input((8, 8, 1))).shape) == (None, 8, 8, 16)

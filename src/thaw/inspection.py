@@ -18,6 +18,9 @@ from thaw.inner import Scope, scopes
 from thaw.lowering import table as table
 from thaw.lowering.run import PLACES, missing_ops, order
 
+UNTAPPED = frozenset({"Const", "NoOp", "VarHandleOp", "ReadVariableOp", "VariableV2", "HashTableV2", *PLACES})
+"""Ops whose outputs are weights, handles or inputs: nothing that a feature extractor would return."""
+
 BACKENDS = ("jax", "torch", "tensorflow")
 
 
@@ -129,6 +132,26 @@ def inspect(handle: str | os.PathLike[str], *, tags: Collection[str] | None = No
         reasons=tuple(reasons),
         provenance=artifact.provenance,
     )
+
+
+def list_tensors(
+    handle: str | os.PathLike[str], *, tags: Collection[str] | None = None, signature: str | None = None
+) -> list[tuple[str, str]]:
+    """(name, op) of every node whose output `KerasLayer(outputs=...)` can return, in the order in which they run.
+
+    Args:
+        handle: of the artifact.
+        tags: of the metagraph; None for the one that serves.
+        signature: or callable; None for `__call__` or the default.
+
+    Raises:
+        ThawError: it is not there or cannot be read.
+    """
+    artifact = load.load(handle)
+    metagraph = load.choose_metagraph(artifact, tags)
+    program = load.program(artifact, metagraph, load.choose_signature(metagraph, signature))
+    graph = program.serving_variants[0].inference
+    return [(node.name, node.op) for node in order(graph) if node.op not in UNTAPPED]
 
 
 def _signature(program: Program) -> SignatureInfo:

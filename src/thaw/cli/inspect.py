@@ -21,6 +21,7 @@ def inspect(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON for machines.")] = False,
     every: Annotated[bool, typer.Option("--all", help="Every inner layer, however many.")] = False,
+    tensors: Annotated[bool, typer.Option("--tensors", help="List what KerasLayer(outputs=...) can return, instead.")] = False,
     backend: Backend = None,
 ) -> None:
     """Print signatures, inner layers, ops, and whether it can be fine-tuned."""
@@ -28,9 +29,20 @@ def inspect(
     from rich.console import Console
 
     from thaw.inspection import inspect as look
+    from thaw.inspection import list_tensors
     from thaw.report.inspection import render
 
-    found = look(handle, tags=[t for t in tags.split(",") if t] if tags is not None else None, signature=signature)
+    chosen = [t for t in tags.split(",") if t] if tags is not None else None
+    if tensors:
+        rows = list_tensors(handle, tags=chosen, signature=signature)
+        if as_json:
+            typer.echo(json.dumps([{"name": name, "op": op} for name, op in rows], indent=1))
+        else:
+            width = max((len(op) for _, op in rows), default=0)
+            for name, op in rows:
+                typer.echo(f"{op:{width}}  {name}")
+        return
+    found = look(handle, tags=chosen, signature=signature)
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1))
     else:
