@@ -103,3 +103,18 @@ def test_a_probe_without_targets_weighs_the_outputs() -> None:
     model.get_layer("head").set_weights([np.zeros((4, 2)), np.zeros(2)])
     report = thaw.explain(model, inputs=np.ones((3, 4), "float32"))
     assert report["base/d0/kernel"].code == "E10" and report["head/kernel"].trains
+
+
+def test_a_late_thaw_that_would_burst_is_told_T13() -> None:
+    x = np.ones((4, 3), "float32")
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="body"), keras.layers.Dense(1, name="head")])
+    model.layers[0].trainable = False
+    model.compile(keras.optimizers.Adam(1e-3), "mse")
+    assert not [note for note in thaw.explain(model).notes if "under way" in note]
+    model.fit(x, np.ones((4, 1), "float32"), batch_size=1, epochs=6, verbose=0)
+    (note,) = [note for note in thaw.explain(model).notes if "under way" in note]
+    assert "thaw.watch(model)" in note
+    thaw.watch(model)
+    assert not [note for note in thaw.explain(model).notes if "under way" in note]
+    thaw.watch(model, fresh_slots="keras")
+    assert [note for note in thaw.explain(model).notes if "under way" in note]

@@ -16,7 +16,7 @@ from thaw.trainable import hooks
 from thaw.trainable.account import PATH, Cause, Row
 from thaw.trainable.memory import memory_of
 from thaw.trainable.select import Leaf, Map, survey
-from thaw.trainable.watch import is_watched
+from thaw.trainable.watch import bursts_late, is_watched
 
 GRADIENT, CONNECTED = 2, 1
 """How well an operation is connected to the loss: by a way for gradients; by ways that all pass an op without one."""
@@ -114,6 +114,16 @@ class _Argument:
                     f"{len(late)} weights were frozen after the optimizer was built ({late[0]!r}, ...): plain Keras goes on "
                     f"training them, raises, or loses them, by backend. Mend: thaw.recompile({name})"
                 )
+
+        frozen = [
+            leaf.path for leaf in found.leaves if hooks.could_train(leaf.variable) and id(leaf.variable) not in self.flagged
+        ]
+        if frozen and isinstance(model, keras.Model) and bursts_late(model):
+            self.notes.append(
+                f"the optimizer is under way: by its step count, what is thawed now ({frozen[0]!r}, ...) would move up to 6.6 "
+                "learning rates a step in its first dozen steps, and the loss jump. Mend (own step counts for what is fresh): "
+                f"thaw.watch({name})"
+            )
 
     def _built(self) -> set[int] | None:
         """Ids of the variables that the optimizer was built on, where changes of flags do not reach it by themselves."""

@@ -16,7 +16,7 @@ import keras
 from thaw.trainable import checkpoint, flags, hooks
 from thaw.trainable.optimizer import fits, regroup, same_variables
 from thaw.trainable.select import What, select
-from thaw.trainable.update import count_own_steps, scale_rates
+from thaw.trainable.update import count_own_steps, is_corrected, scale_rates
 
 FreshSlots = Literal["own_steps", "keras"]
 
@@ -27,6 +27,10 @@ _watches: "weakref.WeakKeyDictionary[keras.Model, weakref.ref[Watch]]" = weakref
 def _watch_of(model: keras.Model) -> "Watch | None":
     found = _watches.get(model)
     return found() if found is not None else None
+
+
+BURST_STEPS = 20
+"""From about this many steps on, a fresh slot of Adam under the old step count moves more than two learning rates a step."""
 
 
 def watch(model: keras.Model, *, fresh_slots: FreshSlots = "own_steps") -> keras.Model:
@@ -71,6 +75,21 @@ def watch(model: keras.Model, *, fresh_slots: FreshSlots = "own_steps") -> keras
 def is_watched(model: keras.Model) -> bool:
     """Whether `model` obeys changes of flags."""
     return _watch_of(model) is not None
+
+
+def bursts_late(model: keras.Model) -> bool:
+    """Whether what is thawed now would move several learning rates a step at first: Adam's family, under way, by Keras' count.
+
+    Source: moments of a fresh slot, corrected by a step count long past: (1 - b1^k) / sqrt(1 - b2^k), at most 6.6 near k = 12.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    watched = _watch_of(model)
+    if optimizer is None or (watched is not None and watched.fresh_slots == "own_steps"):
+        return False
+    if watched is None and hooks.holds_live_layer(model):
+        return False  # it is watched with the default before its next step
+    leaves = hooks.leaf_optimizers(optimizer)
+    return any(leaf.built and is_corrected(leaf) and hooks.raw_steps(leaf) >= BURST_STEPS for leaf in leaves)
 
 
 def unwatch(model: keras.Model) -> None:
