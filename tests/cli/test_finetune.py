@@ -99,7 +99,7 @@ def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
 
 def test_T10_ctrl_c_and_kill_and_resume_for_real(images: Path, tmp_path: Path) -> None:
     """One job interrupted by SIGINT, taken up, killed by SIGKILL, taken up again: the same weights as in one go."""
-    job = ["finetune", DIGITS, images, "-o", tmp_path / "out", "--epochs", 12, "--batch-size", 1, "--unfreeze", "*"]
+    job = ["finetune", DIGITS, images, "-o", tmp_path / "out", "--epochs", 40, "--batch-size", 1, "--unfreeze", "*"]
     first = started(*job, cwd=tmp_path)
     wait_for(tmp_path / "out" / "history.csv", first)
     first.send_signal(signal.SIGINT)

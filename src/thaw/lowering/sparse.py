@@ -341,16 +341,19 @@ def _dense_at(sp_indices: np.ndarray, sp_shape: np.ndarray, dense: Value) -> Val
 @lowering("SparseDenseCwiseMul", static=("sp_indices", "sp_shape"))
 def sparse_dense_cwise_mul(sp_indices: np.ndarray, sp_values: Value, sp_shape: np.ndarray, dense: Value) -> Value:
     """The values of a sparse tensor times those of a dense one, broadcast."""
-    return sp_values * _dense_at(sp_indices, sp_shape, dense)
+    at = _dense_at(sp_indices, sp_shape, dense)
+    return xp(sp_values, at).multiply(sp_values, at)
 
 
 @lowering("SparseDenseCwiseDiv", static=("sp_indices", "sp_shape"))
 def sparse_dense_cwise_div(sp_indices: np.ndarray, sp_values: Value, sp_shape: np.ndarray, dense: Value) -> Value:
     """The values of a sparse tensor divided by those of a dense one, broadcast."""
-    return sp_values / _dense_at(sp_indices, sp_shape, dense)
+    at = _dense_at(sp_indices, sp_shape, dense)
+    return xp(sp_values, at).divide(sp_values, at)
 
 
 @lowering("SparseDenseCwiseAdd", static=("sp_indices", "sp_shape"))
 def sparse_dense_cwise_add(sp_indices: np.ndarray, sp_values: Value, sp_shape: np.ndarray, dense: Value) -> Value:
     """The values of a sparse tensor plus those of a dense one, broadcast."""
-    return sp_values + _dense_at(sp_indices, sp_shape, dense)
+    at = _dense_at(sp_indices, sp_shape, dense)
+    return xp(sp_values, at).add(sp_values, at)
