@@ -67,8 +67,9 @@ $(VENV)/.jax: $(VENV)/.dev
 	@touch $@
 
 # TensorFlow's side of comparisons: the peers that recorded the goldens and that the benchmarks run against.
+# tensorflow_hub imports pkg_resources, which newer setuptools lack.
 $(VENV)/.peers: $(VENV)/.tensorflow $(VENV)/.torch
-	$(PIP) install tf_keras tensorflow_hub
+	$(PIP) install tf_keras tensorflow_hub 'setuptools<81'
 	@touch $@
 
 setup: $(VENV)/.dev
