@@ -6,7 +6,7 @@
 #   make check    ruff format --check, ruff, mypy --strict
 #   make all      check, then test
 #   make setup    .venv with the development tools and the pre-commit hook
-#   make docs     the generated pages of docs/ and the tree in ARCHITECTURE.md
+#   make docs     the generated pages of docs/, the traps of plain Keras measured (minutes), the tree in ARCHITECTURE.md
 #   make golden   record TensorFlow's answers anew in tests/golden (needs TensorFlow)
 #   make bench    the side-by-side measurements of benchmarks/ (needs TensorFlow)
 #   make corpus   every model of a folder, on every backend, against what TensorFlow recorded for it (MODELS=folder)
@@ -91,9 +91,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-docs: $(VENV)/.user
+docs: $(VENV)/.jax $(VENV)/.torch $(VENV)/.tensorflow
 	$(BIN)/python tools/make_architecture_tree.py
 	for tool in tools/make_*_doc.py; do KERAS_BACKEND=jax $(BIN)/python $$tool || exit 1; done
+	$(BIN)/python tools/measure_traps.py --write docs/finetuning.md
 
 golden: $(VENV)/.peers
 	KERAS_BACKEND=tensorflow $(BIN)/python tools/make_golden.py $(SECTION)
