@@ -86,8 +86,15 @@ def test_options_that_make_no_sense_end_with_exit_code_2(arguments: list[str], i
 
 
 def started(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
+    """The command, interruptible also where the suite itself runs in the background, whose children ignore SIGINT."""
     return subprocess.Popen(
-        command(*arguments), cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(*arguments),
+        cwd=cwd,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -99,7 +106,7 @@ def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
 
 def test_T10_ctrl_c_and_kill_and_resume_for_real(images: Path, tmp_path: Path) -> None:
     """One job interrupted by SIGINT, taken up, killed by SIGKILL, taken up again: the same weights as in one go."""
-    job = ["finetune", DIGITS, images, "-o", tmp_path / "out", "--epochs", 40, "--batch-size", 1, "--unfreeze", "*"]
+    job = ["finetune", DIGITS, images, "-o", tmp_path / "out", "--epochs", 25, "--batch-size", 1, "--unfreeze", "*"]
     first = started(*job, cwd=tmp_path)
     wait_for(tmp_path / "out" / "history.csv", first)
     first.send_signal(signal.SIGINT)
