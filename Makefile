@@ -2,7 +2,8 @@
 # redone when pyproject.toml or this file changes.
 #
 #   make demo     fine-tune the embedded sample on JAX and write demo-output/
-#   make test     the suite on JAX, PyTorch and TensorFlow, one after the other (BACKEND=jax: on that one alone)
+#   make test     the suite on JAX, PyTorch and TensorFlow, one after the other (BACKEND=jax: on that one alone), and live
+#                 flags on the oldest Keras supported
 #   make check    ruff format --check, ruff, mypy --strict
 #   make all      check, then test
 #   make setup    .venv with the development tools and the pre-commit hook
@@ -29,6 +30,7 @@ PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # (2.13.0+cpu) satisfies this pin, where pip is configured to find one. tensorflow-cpu likewise.
 TORCH      := torch==2.13.0
 TENSORFLOW := tensorflow-cpu>=2.18
+OLDEST_KERAS := 3.15.0
 
 # Two threads of a library would only wait for each other in tests of this size; TensorFlow's banner hides real output.
 export OMP_NUM_THREADS      ?= 1
@@ -78,12 +80,21 @@ setup: $(VENV)/.dev
 demo: $(VENV)/.user
 	KERAS_BACKEND=jax $(BIN)/python tools/demo.py --output demo-output
 
+# The oldest Keras supported, beside the newest that .venv has: live flags lean on Keras' internals (trainable/hooks.py).
+$(VENV)/keras-$(OLDEST_KERAS): $(VENV)/.dev
+	$(PIP) install --no-deps --target $@ keras==$(OLDEST_KERAS)
+
 # Every backend runs, also after one failed; the result is failure if any failed.
-test: $(BACKEND:%=$(VENV)/.%)
+test: $(BACKEND:%=$(VENV)/.%) $(VENV)/keras-$(OLDEST_KERAS)
 	@failed=; for backend in $(BACKEND); do \
 	  echo "== the suite on $$backend =="; \
 	  KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q $(PYTEST) || failed="$$failed $$backend"; \
 	done; \
+	if [ -z "$(PYTEST)" ]; then \
+	  one=$(word 2,$(BACKEND) $(BACKEND)); echo "== live flags on Keras $(OLDEST_KERAS), $$one =="; \
+	  PYTHONPATH=$(VENV)/keras-$(OLDEST_KERAS) KERAS_BACKEND=$$one $(BIN)/python -m pytest -q tests/trainable \
+	    || failed="$$failed keras-$(OLDEST_KERAS)"; \
+	fi; \
 	if [ -n "$$failed" ]; then echo "failed on:$$failed" >&2; exit 1; fi; echo "passed on: $(BACKEND)"
 
 check: $(VENV)/.dev
