@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from thaw.graph.ir import CompositeSpec, Shape
+from thaw.lowering.strings import strings
 
 
 def is_string_dtype(dtype: Any) -> bool:
@@ -24,10 +25,7 @@ def numpy_strings(value: Any) -> Any:
     if isinstance(value, (str, bytes)):
         return np.array(value.encode() if isinstance(value, str) else value, dtype=object)
     if isinstance(value, np.ndarray) and value.dtype.kind in "USO":
-        flat = [v.encode() if isinstance(v, str) else v for v in value.ravel().tolist()]
-        made = np.empty(len(flat), dtype=object)
-        made[:] = flat
-        return made.reshape(value.shape)
+        return strings([v.encode() if isinstance(v, str) else v for v in value.ravel().tolist()], value.shape)
     if "string" in str(getattr(value, "dtype", "")) and hasattr(value, "numpy"):
         return numpy_strings(np.asarray(value.numpy(), dtype=object))
     return value

@@ -145,10 +145,6 @@ class InnerLayer(TrainableTree, keras.layers.Layer):  # type: ignore[misc]
             "KerasLayer; for its output use `thaw.KerasLayer(handle, outputs=...)`."
         )
 
-    def add_source(self, source: VariableSource, leaf: str, *, dtype: Any, advised: bool, statistic: bool, value: Any) -> Any:
-        """Adds the Keras variable of `source` to this layer."""
-        return add_source(self, source, leaf, dtype=dtype, advised=advised, statistic=statistic, value=value)
-
     def load_own_variables(self, store: Any) -> None:
         """Restores the weights."""
         super().load_own_variables(store)

@@ -17,7 +17,8 @@ import numpy as np
 from keras import ops
 
 from thaw.errors import HostPaddingError, ThawError
-from thaw.graph.ir import FunctionName, Graph, Node
+from thaw.graph.ir import Graph, Node
+from thaw.graph.prune import bodies
 from thaw.graph.split_host import OpNeeds, split_host, touches_strings
 from thaw.lowering.kernels import call_host, in_compiled_step
 from thaw.lowering.packing import TOKEN, bucket, count_tokens, pack, unpack
@@ -54,18 +55,6 @@ def needs(node: Node, library: Mapping[str, Graph]) -> OpNeeds:
     if node.op in SIZED_BY_VALUES:
         known = tuple(range(SIZED_BY_VALUES[node.op], len(node.inputs)))
     return OpNeeds(host=host, device=device and not lowering.host, known=known)
-
-
-def bodies(node: Node, library: Mapping[str, Graph]) -> list[Graph]:
-    """The functions that a node names."""
-    found = []
-    for value in node.attrs.values():
-        for part in value if isinstance(value, tuple) else (value,):
-            if isinstance(part, Graph):
-                found.append(part)
-            elif isinstance(part, FunctionName) and part.name in library:
-                found.append(library[part.name])
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from thaw.errors import (
     UnsupportedOpsError,
 )
 from thaw.graph.ir import FunctionName, Graph, Node, Tensor
+from thaw.graph.prune import bodies
 from thaw.lowering import loop_kernels
 from thaw.lowering.registry import IMPLIED, LOWERINGS, Lowering
 from thaw.lowering.values import Handle, NotKnownError, Value, is_host, known, numpy_dtype, on_device
@@ -166,15 +167,16 @@ class Context:
 class Step:
     """One node, ready to run."""
 
-    __slots__ = ("attributes", "free", "inputs", "lowering", "node", "outputs", "static")
+    __slots__ = ("attributes", "free", "inputs", "known", "lowering", "node", "on_device", "static")
 
-    def __init__(self, node: Node, lowering: Lowering, attributes: dict[str, Any], inputs: list[int], outputs: int) -> None:
+    def __init__(self, node: Node, lowering: Lowering, attributes: dict[str, Any], inputs: list[int]) -> None:
         self.node = node
         self.lowering = lowering
         self.attributes = attributes
         self.inputs = inputs
-        self.outputs = outputs  # the first slot of its outputs
         self.static = [(i, name) for i, name in enumerate(lowering.inputs) if lowering.host or name in lowering.static]
+        self.known = frozenset(i for i, _ in self.static)
+        self.on_device = lowering.on_device
         self.free: list[int] = []
 
 
@@ -262,17 +264,8 @@ def missing_ops(graphs: Iterable[Graph], library: Mapping[str, Graph]) -> list[t
             continue
         seen.add(id(graph))
         for node in order(graph):
-            for value in node.attrs.values():
-                for part in value if isinstance(value, tuple) else (value,):
-                    if isinstance(part, Graph):
-                        stack.append(part)
-                    elif isinstance(part, FunctionName) and part.name in library:
-                        stack.append(library[part.name])
-            if node.op in LOWERINGS or node.op in PLACES or node.op == "Const":
-                continue
-            if node.op in library:
-                stack.append(library[node.op])
-            else:
+            stack.extend(bodies(node, library))
+            if not (node.op in LOWERINGS or node.op in PLACES or node.op == "Const" or node.op in library):
                 count, name = found.get(node.op, (0, node.name))
                 found[node.op] = (count + 1, name)
     return [(op, count, name) for op, (count, name) in sorted(found.items())]
@@ -320,7 +313,7 @@ class Plan:
         lowering = LOWERINGS["PartitionedCall" if called is not None else node.op]
         attributes = {"f": called} if called is not None else bind(node, lowering, compute_dtype)
         inputs = [slot(t) for t in node.inputs]
-        self.steps.append(Step(node, lowering, attributes, inputs, -1))
+        self.steps.append(Step(node, lowering, attributes, inputs))
 
     def _plan_frees(self) -> None:
         """Says after which step each slot is not needed any more, so that memory is held no longer than it must."""
@@ -377,9 +370,8 @@ class Plan:
             for i, name in step.static:
                 if i < len(arguments) and not is_host(arguments[i]):
                     arguments[i] = known(arguments[i], name)
-            if lowering.on_device:
-                fixed = {i for i, _ in step.static}
-                arguments = [a if i in fixed or not _is_number(a) else on_device(a) for i, a in enumerate(arguments)]
+            if step.on_device:
+                arguments = [a if i in step.known or not _is_number(a) else on_device(a) for i, a in enumerate(arguments)]
             if lowering.context:
                 return lowering.function(context, *arguments, **step.attributes)
             return lowering.function(*arguments, **step.attributes)

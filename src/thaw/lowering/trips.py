@@ -180,9 +180,7 @@ class Simulator:
         if id(node) not in self._steps:
             row = LOWERINGS.get(node.op)
             usable = row is not None and not row.stateful and not row.context
-            self._steps[id(node)] = (
-                Step(node, row, bind(node, row, self.context.compute_dtype), [], -1) if row and usable else None
-            )
+            self._steps[id(node)] = Step(node, row, bind(node, row, self.context.compute_dtype), []) if row and usable else None
         step = self._steps[id(node)]
         if step is None:
             return (UNKNOWN,)
