@@ -110,7 +110,13 @@ def inspect(handle: str | os.PathLike[str], *, tags: Collection[str] | None = No
     Raises:
         ThawError: it is not there or cannot be read.
     """
-    artifact = load.load(handle)
+    return inspect_artifact(load.load(handle), os.fspath(handle), tags=tags, signature=signature)
+
+
+def inspect_artifact(
+    artifact: Artifact, handle: str, *, tags: Collection[str] | None = None, signature: str | None = None
+) -> Inspection:
+    """As `inspect`, for an artifact that was read before; `handle` is what it is called."""
     metagraph = load.choose_metagraph(artifact, tags)
     programs = {name: load.program(artifact, metagraph, name) for name in metagraph.signatures}
     programs = {name: load.program(artifact, metagraph, name) for name in metagraph.callables} | programs
@@ -119,7 +125,7 @@ def inspect(handle: str | os.PathLike[str], *, tags: Collection[str] | None = No
     ops, missing, statistics = _ops(chosen, metagraph.library)
     reasons = _reasons(artifact, chosen, missing, statistics)
     return Inspection(
-        handle=os.fspath(handle),
+        handle=handle,
         format=artifact.format,
         tags=tuple(tuple(sorted(m.tags)) for m in artifact.metagraphs),
         signatures=tuple(_signature(program) for program in programs.values()),
