@@ -104,21 +104,24 @@ def convolution(x: Value, kernel: Value, *, strides: Sequence[int], padding: Pad
 
     PyTorch: `conv2d` on permuted views, without layout copies: with native batch normalization x2.3 of Keras' training
     step of MobileNetV2 (224, batch 32). JAX on a CPU: 1x1 windows as matrix products, x1.29 of such a step at 96.
+    Everywhere: windows of one element skip what their strides skip before they convolve; oneDNN 3.12 (PyTorch 2.13,
+    TensorFlow 2.21) writes past its memory in the gradient of such a convolution of fewer than 16 channels, with AVX-512.
     """
     x, kernel = ops.convert_to_tensor(x), ops.convert_to_tensor(kernel)
+    unpadded = isinstance(padding, str) or not any(map(any, padding))  # SAME never pads a window of 1
+    if set(kernel.shape[:-2]) == {1} and unpadded and max(strides) > 1:
+        x = x[(slice(None), *(slice(None, None, s) for s in strides))]
+        strides = (1,) * len(strides)
     if chosen("torch"):
         return _torch_convolution(x, kernel, strides, padding, dilations)
     dense = set(kernel.shape[:-2]) == {1} and kernel.shape[-2] == x.shape[-1]
-    unpadded = isinstance(padding, str) or not any(map(any, padding))  # SAME never pads a window of 1
     if dense and unpadded and chosen("jax-cpu"):
-        return _as_product(x, kernel, strides)
+        return _as_product(x, kernel)
     return convolution_plain(x, kernel, strides=strides, padding=padding, dilations=dilations)
 
 
-def _as_product(x: Value, kernel: Value, strides: Sequence[int]) -> Value:
-    """A convolution by a window of one element, as a matrix product."""
-    if max(strides) > 1:
-        x = x[(slice(None), *(slice(None, None, s) for s in strides))]
+def _as_product(x: Value, kernel: Value) -> Value:
+    """A convolution by a window of one element and strides of one, as a matrix product."""
     flat = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), ops.reshape(kernel, kernel.shape[-2:]))
     return ops.reshape(flat, (*x.shape[:-1], kernel.shape[-1]))
 
