@@ -9,7 +9,7 @@
 #   make setup    .venv with the development tools and the pre-commit hook
 #   make docs     the generated pages of docs/, the traps of plain Keras measured (minutes), the tree in ARCHITECTURE.md
 #   make golden   record TensorFlow's answers anew in tests/golden (needs TensorFlow)
-#   make bench    the side-by-side measurements of benchmarks/ (needs TensorFlow)
+#   make bench    the side-by-side measurements of benchmarks/ (needs TensorFlow; BENCH=name for one artifact)
 #   make corpus   every model of a folder, on every backend, against what TensorFlow recorded for it (MODELS=folder)
 #   make fuzz     the readers on damaged input, longer than the suite does
 #   make size     lines per file
@@ -69,9 +69,10 @@ $(VENV)/.jax: $(VENV)/.dev
 	@touch $@
 
 # TensorFlow's side of comparisons: the peers that recorded the goldens and that the benchmarks run against.
-# tensorflow_hub imports pkg_resources, which newer setuptools lack.
+# tensorflow_hub imports pkg_resources, which newer setuptools lack; tf2jax would bring a second TensorFlow.
 $(VENV)/.peers: $(VENV)/.tensorflow $(VENV)/.torch
-	$(PIP) install tf_keras tensorflow_hub 'setuptools<81'
+	$(PIP) install tf_keras tensorflow_hub 'setuptools<81' dm-tree
+	$(PIP) install --no-deps tf2jax
 	@touch $@
 
 setup: $(VENV)/.dev

@@ -1,58 +1,80 @@
-"""The artifacts that are measured, and their native twins: built here, by the publishers' own software, with random weights.
+"""What is measured: one `Artifact` a row of the table, from the modules beside this one that hold some.
 
-`build(name, folder)` needs TensorFlow and tf_keras and writes a reusable SavedModel as TF-Hub's are (`__call__` with training,
-variables, trainable_variables, regularization_losses). `native(name)` is the same net by Keras 3's own layers.
+A module that wants rows in the table is named in `MODULES` and has a list `ARTIFACTS`; it imports nothing heavy at its top,
+since the import of the frameworks is one of the things measured.
 """
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-SPECS = {
-    "mobilenet_v2_96": {"shape": (96, 96, 3), "batch": 32},
-    "mobilenet_v2_224": {"shape": (224, 224, 3), "batch": 32},
-    "resnet50_224": {"shape": (224, 224, 3), "batch": 8},
-    "lstm": {"shape": (50, 128), "batch": 32},
-}
+MODULES = ("nets", "nnlm", "elmo")
+CLASSES = 5
 
 
-def _net(keras, name):
-    """The net by `keras`, which is tf_keras or Keras 3."""
-    shape = SPECS[name]["shape"]
-    if name.startswith("mobilenet_v2"):
-        alpha = 0.35 if "96" in name else 1.0
-        return keras.applications.MobileNetV2(shape, alpha=alpha, include_top=False, weights=None, pooling="avg")
-    if name == "resnet50_224":
-        return keras.applications.ResNet50(include_top=False, weights=None, input_shape=shape, pooling="avg")
-    inputs = keras.Input(shape)
-    return keras.Model(inputs, keras.layers.LSTM(128, name="lstm")(inputs))
+def by_call(module: Any, training: bool) -> Callable[[Any], Any]:
+    """What raw TensorFlow calls in a reusable SavedModel."""
+    return lambda x: module(x, training=training)
 
 
-def native(name):
-    """The net by Keras 3's own layers, on the backend in use."""
-    import keras
+@dataclass(frozen=True)
+class Artifact:
+    """One artifact, built by its publishers' own software with random weights, and its twin in Keras 3.
 
-    return _net(keras, name)
+    Attributes:
+        name: of the row.
+        batch: rows of a batch.
+        input: arguments of `keras.Input`.
+        output: the shape that the artifact gives for one row. The head that is trained on it is a Dense(5) on its last axis.
+        build: writes the artifact into a folder; runs where TensorFlow and tf_keras are.
+        inputs: so many rows of input (strings as an object array).
+        native: the same net by Keras 3's own layers, on the backend in use; None where there is none.
+        layer: further arguments of `thaw.KerasLayer` and `hub.KerasLayer` (signature, output_key).
+        tags: the tags that `tf.saved_model.load` needs.
+        raw: given what `tf.saved_model.load` gave and whether the call trains, the function to call.
+        without: sides that are left out, each with its reason.
+        seconds: how long repeated calls may take, each kind, after the least number of them.
+    """
+
+    name: str
+    batch: int
+    input: Mapping[str, Any]
+    output: tuple[int, ...]
+    build: Callable[[Path], None]
+    inputs: Callable[[int], np.ndarray]
+    native: Callable[[], Any] | None
+    layer: Mapping[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] | None = None
+    raw: Callable[[Any, bool], Callable[[Any], Any]] = by_call
+    without: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 3.0
+
+    def data(self) -> tuple[np.ndarray, np.ndarray]:
+        """One batch: inputs, and a label of five classes for every position that the head answers."""
+        labels = np.random.default_rng(1).integers(0, CLASSES, (self.batch, *self.output[:-1]))
+        return self.inputs(self.batch), labels
 
 
-def build(name, folder):
-    """Writes the artifact."""
+def artifacts() -> dict[str, Artifact]:
+    """All of them, by name, in the order of the table."""
+    modules = [importlib.import_module(m) for m in MODULES if importlib.util.find_spec(m)]
+    return {artifact.name: artifact for module in modules for artifact in module.ARTIFACTS}
+
+
+def reusable(model: Any, folder: Path, spec: Any) -> None:
+    """Writes a tf_keras model as TF-Hub's publishers did: `__call__` with `training`, and the lists of variables."""
     import tensorflow as tf
-    import tf_keras
 
-    tf_keras.utils.set_random_seed(0)
-    model = _net(tf_keras, name)
     module = tf.train.Checkpoint(model=model)
     module.variables = model.variables
     module.trainable_variables = model.trainable_variables
     module.regularization_losses = []
     module.__call__ = tf.function(lambda inputs, training=False: model(inputs, training=training))
-    spec = tf.TensorSpec((None, *SPECS[name]["shape"]), tf.float32, "inputs")
     for training in (True, False):
         module.__call__.get_concrete_function(spec, training=training)
     tf.saved_model.save(module, str(folder))
-
-
-def batch(name, seed=0):
-    """One batch: inputs in [0, 1] and labels of five classes."""
-    spec = SPECS[name]
-    random = np.random.default_rng(seed)
-    return random.random((spec["batch"], *spec["shape"]), "float32"), random.integers(0, 5, spec["batch"])

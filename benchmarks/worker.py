@@ -1,84 +1,205 @@
-"""One side of one comparison, in a process of its own: prints one JSON line of seconds and MiB.
+"""One side of one comparison, in a process of its own: prints one JSON line.
 
     python benchmarks/worker.py SIDE ARTIFACT FOLDER
 
-SIDE: "thaw" and "native" run on the backend that KERAS_BACKEND names; "hub" is hub.KerasLayer on tf_keras. Measured: import of
-the framework (until the layer class is there), load (until the weights are on the device), first prediction (tracing and
-compiling included), prediction (median), first training step, training step (median; everything trained, SGD, batch
-statistics), peak memory.
+SIDE: "thaw" and "native" run on the backend that KERAS_BACKEND names, "hub" is hub.KerasLayer on tf_keras, "raw" is
+tf.saved_model.load under tf.function, "tfsm" is keras.layers.TFSMLayer, "tf2jax" is that converter under jax.jit. All train
+everything by SGD, head included. Each figure is a list of samples, of a clock that BENCH_CLOCK chooses: "cpu", the process's
+own time, for one thread on a machine that others use too; "wall" else. Memory is the peak of resident pages in that phase.
 """
-# ruff: noqa: E402 - imports are what is measured
 
 import json
 import os
-import resource
-import statistics
+import re
 import sys
 import time
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-side, name, folder = sys.argv[1:4]
-REPEATS = int(os.environ.get("BENCH_REPEATS", "5"))
-result = {"side": side, "artifact": name, "backend": os.environ.get("KERAS_BACKEND", "")}
-clock = time.perf_counter
+SIDE, NAME, FOLDER = sys.argv[1:4]
+CLOCK = time.process_time if os.environ.get("BENCH_CLOCK") == "cpu" else time.perf_counter
+RATE = 1e-3
 
 
-def since(start):
-    return clock() - start
+def peak():
+    """MiB at most since the last call of `reset`."""
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
 
-start = clock()
-if os.environ.get("BENCH_ALLOCATOR") == "tuned":
-    # The documented call of a user who wants it, made by hand: before any framework starts its threads.
-    import ctypes
+def reset():
+    Path("/proc/self/clear_refs").write_text("5")
 
-    libc = ctypes.CDLL("libc.so.6")
-    for option, value in ((-8, 1), (-4, 0), (-1, -1), (-2, 64 << 20)):
-        libc.mallopt(option, value)
-if side == "hub":
-    import tensorflow_hub as hub
-    import tf_keras as keras
-else:
-    import keras
 
-    result["import_keras"] = since(start)
-    if side == "thaw":
-        import thaw
-result["import"] = since(start)
+def timed(function):
+    start = CLOCK()
+    found = function()
+    return CLOCK() - start, found
 
-import numpy as np
-from artifacts import SPECS, batch, native
 
-x, y = batch(name)
-start = clock()
-if side == "hub":
-    layer = hub.KerasLayer(folder, trainable=True)
-elif side == "thaw":
-    layer = thaw.KerasLayer(folder, trainable=True)
-else:
-    layer = native(name)
-result["load"] = since(start)
+def repeated(function, seconds):
+    """Samples: at least two, then as many of ten as the time allows."""
+    samples = []
+    while len(samples) < 2 or (len(samples) < 10 and sum(samples) < seconds):
+        samples.append(timed(function)[0])
+    return samples
 
-model = keras.Sequential([keras.Input(SPECS[name]["shape"]), layer, keras.layers.Dense(5)])
-model.compile(keras.optimizers.SGD(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-start = clock()
-model.predict_on_batch(x)
-result["first_prediction"] = since(start)
-times = []
-for _ in range(REPEATS):
-    start = clock()
-    np.asarray(model.predict_on_batch(x))
-    times.append(since(start))
-result["prediction"] = statistics.median(times)
-result["memory_inference"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-start = clock()
-model.train_on_batch(x, y)
-result["first_step"] = since(start)
-times = []
-for _ in range(REPEATS):
-    start = clock()
-    float(np.asarray(model.train_on_batch(x, y)).ravel()[0])
-    times.append(since(start))
-result["step"] = statistics.median(times)
-result["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print("RESULT " + json.dumps(result))
+
+class Keras:
+    """A layer in a Keras model with a head: thaw, native Keras, hub.KerasLayer, TFSMLayer."""
+
+    def __init__(self):
+        if SIDE == "hub":
+            import tensorflow_hub
+            import tf_keras as keras
+
+            self.make = lambda a: tensorflow_hub.KerasLayer(FOLDER, trainable=True, **a.layer)
+        else:
+            import keras
+
+            self.make = lambda a: a.native()
+            if SIDE == "tfsm":
+                self.make = lambda a: keras.layers.TFSMLayer(FOLDER, call_endpoint="__call__", call_training_endpoint="__call__")
+        self.keras = keras
+        if SIDE == "thaw":
+            self.import_thaw, thaw = timed(lambda: __import__("thaw"))
+            self.make = lambda a: thaw.KerasLayer(FOLDER, trainable=True, **a.layer)
+
+    def load(self, artifact):
+        self.layer = self.make(artifact)
+        if os.environ["KERAS_BACKEND"] == "jax" and SIDE != "hub":
+            import jax
+
+            jax.block_until_ready([v.value for v in self.layer.variables])
+
+    def ready(self, artifact):
+        """What no column counts."""
+        keras = self.keras
+        self.model = keras.Sequential([keras.Input(**artifact.input), self.layer, keras.layers.Dense(5)])
+        self.model.compile(keras.optimizers.SGD(RATE), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+
+    def predict(self, x):
+        return self.model.predict_on_batch(x)
+
+    def step(self, x, y):
+        return self.model.train_on_batch(x, y)
+
+
+class Raw:
+    """tf.saved_model.load and two tf.functions."""
+
+    def __init__(self):
+        import tensorflow as tf
+
+        self.tf = tf
+
+    def load(self, artifact):
+        self.module = self.tf.saved_model.load(FOLDER, tags=artifact.tags)
+
+    def ready(self, artifact):
+        tf, module = self.tf, self.module
+        kernel, bias = tf.Variable(tf.random.normal((artifact.output[-1], 5)) * 0.01), tf.Variable(tf.zeros(5))
+        calls = {training: artifact.raw(module, training) for training in (True, False)}
+        variables = [*module.trainable_variables, kernel, bias]
+
+        def logits(x, training):
+            return tf.tensordot(calls[training](x), kernel, 1) + bias
+
+        @tf.function
+        def predict(x):
+            return logits(x, False)
+
+        @tf.function
+        def step(x, y):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits(x, True)))
+            for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
+                if isinstance(gradient, tf.IndexedSlices):
+                    variable.scatter_sub(tf.IndexedSlices(gradient.values * RATE, gradient.indices))
+                elif gradient is not None:
+                    variable.assign_sub(gradient * RATE)
+            return loss
+
+        self.predict = lambda x: predict(tf.constant(x)).numpy()
+        self.step = lambda x, y: float(step(tf.constant(x), tf.constant(y)))
+
+
+class Tf2Jax:
+    """The converted functions under jax.jit; needs TensorFlow to load and convert."""
+
+    def __init__(self):
+        import jax
+        import tensorflow as tf
+        import tf2jax
+
+        self.jax, self.tf, self.tf2jax = jax, tf, tf2jax
+
+    def load(self, artifact):
+        x, _ = artifact.data()
+        module = self.tf.saved_model.load(FOLDER, tags=artifact.tags)
+
+        def convert(training):
+            return self.tf2jax.convert(self.tf.function(artifact.raw(module, training)), x)
+
+        self.inference, _ = convert(False)
+        self.training, parameters = convert(True)
+        self.parameters = self.jax.device_put(dict(parameters))
+        self.jax.block_until_ready(self.parameters)
+
+    def ready(self, artifact):
+        import jax
+        from jax import numpy as jnp
+
+        head = (jnp.zeros((artifact.output[-1], 5)), jnp.zeros(5))
+        state = [self.parameters, head]
+
+        def loss(trained, x, y):
+            features, updated = self.training(trained[0], x)
+            logits = jax.nn.log_softmax(features @ trained[1][0] + trained[1][1])
+            return -jnp.take_along_axis(logits, y[..., None], -1).mean(), updated
+
+        @jax.jit
+        def step(trained, x, y):
+            (value, updated), gradient = jax.value_and_grad(loss, has_aux=True)(trained, x, y)
+            descended = jax.tree.map(lambda v, g: v - RATE * g, [updated, trained[1]], list(gradient))
+            return value, descended
+
+        @jax.jit
+        def predict(trained, x):
+            return self.inference(trained[0], x)[0] @ trained[1][0] + trained[1][1]
+
+        def train(x, y):
+            value, state[:] = step(state, x, y)
+            return float(value)
+
+        self.predict = lambda x: jax.device_get(predict(state, x))
+        self.step = train
+
+
+def main():
+    found = {}
+    spent, side = timed({"raw": Raw, "tf2jax": Tf2Jax}.get(SIDE, Keras))
+    found["import"] = [spent]
+    if SIDE == "thaw":
+        found["import_thaw"] = [side.import_thaw]
+    from artifacts import artifacts
+
+    artifact = artifacts()[NAME]
+    x, y = artifact.data()
+    reset()
+    found["load"] = [timed(lambda: side.load(artifact))[0]]
+    found["memory_load"] = [peak()]
+    side.ready(artifact)
+    reset()
+    found["first_prediction"] = [timed(lambda: side.predict(x))[0]]
+    found["prediction"] = repeated(lambda: side.predict(x), artifact.seconds)
+    found["memory_prediction"] = [peak()]
+    print("RESULT " + json.dumps(found), flush=True)  # stands also where the side cannot train
+    reset()
+    found["first_step"] = [timed(lambda: side.step(x, y))[0]]
+    found["step"] = repeated(lambda: side.step(x, y), artifact.seconds)
+    found["memory_step"] = [peak()]
+    print("RESULT " + json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()
