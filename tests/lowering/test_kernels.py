@@ -58,6 +58,7 @@ WINDOWS = {
     "dilated": ((9, 8), (3, 3), (1, 1), "SAME", (2, 2)),
     "oblong-window": ((6, 7), (1, 4), (1, 1), "SAME", (1, 1)),
     "1x1": ((5, 6), (1, 1), (1, 1), "SAME", (1, 1)),
+    "1x1-stride2-narrow-channels": ((60, 60), (1, 1), (2, 2), "SAME", (1, 1)),
     "1x1-stride2": ((5, 6), (1, 1), (2, 2), "SAME", (1, 1)),
 }
 # On JAX only windows of one element have a kernel of their own.
