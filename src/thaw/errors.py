@@ -46,6 +46,8 @@ A message is one sentence of what happened (with the values), one of what was ex
     ├── SelectionError                 a name, index or pattern picks nothing
     │   ├── UnknownLayerError
     │   ├── UnknownTensorError
+    │   ├── InsideLoopError            a tensor that a loop or branch makes anew each time
+    │   ├── PieceError                 inputs and outputs that do not bound a piece of the graph
     │   ├── NothingSelectedError
     │   ├── NotInModelError
     │   └── NothingCanTrainError
@@ -735,4 +737,31 @@ class UnknownTensorError(SelectionError):
         super().__init__(
             f"{wanted!r} {what} of the graph. There are: {listed(nearest(wanted, choices, 12))} ({len(choices)} in all). "
             "Use one of these names, the end of one, or a glob that matches one."
+        )
+
+
+class InsideLoopError(SelectionError):
+    """A name picks a tensor inside of a loop or branch, which has no value (or many) for the graph around."""
+
+    def __init__(self, wanted: str, kind: str, where: str) -> None:
+        super().__init__(
+            f"{wanted!r} is inside of the {kind} {where!r}, where it has a value for each round or none. Expected a tensor "
+            "outside of loops and branches. Name what goes into it or comes out of it; `thaw inspect --tensors` lists what there "
+            "is."
+        )
+
+
+class PieceError(SelectionError):
+    """`inputs=` and `outputs=` do not bound a piece of the graph."""
+
+    def __init__(self, unused: Sequence[str], missing: Sequence[str], outputs: Sequence[str]) -> None:
+        parts = []
+        if unused:
+            parts.append(f"nothing is computed from {listed(unused)}")
+        if missing:
+            parts.append(f"{listed(missing)} {'is' if len(missing) == 1 else 'are'} needed besides")
+        super().__init__(
+            f"The outputs {listed(outputs)} cannot be computed from these inputs: {'; '.join(parts)}. Expected `inputs=` that "
+            "lie before the outputs, and all that the outputs need. Leave out what is not needed, and name in `inputs=` what is "
+            "(an input of the whole graph by its own name)."
         )

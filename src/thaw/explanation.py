@@ -209,6 +209,9 @@ def _baked(layer: KerasLayer) -> list[VariableSource]:
 def _notes(layer: KerasLayer, trained: bool, expression: str) -> list[str]:
     notes = []
     graph = layer.program.serving_variants[0].inference
+    if layer.program.lost:
+        gone = ", ".join(map(repr, layer.program.lost))
+        notes.append(f"{layer.name!r} is a piece that the publisher's training graph does not have: {gone} is not in it")
     learns = any(node.op in WEIGHTS and node.op not in {"Gather", "GatherV2", "ResourceGather"} for node in graph.nodes.values())
     if not trained and learns:
         normalizes = any(node.op in FUSED for node in graph.nodes.values())

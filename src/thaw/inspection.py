@@ -13,6 +13,7 @@ from thaw import load
 from thaw.graph.artifact import Artifact, VariableSource
 from thaw.graph.ir import Graph
 from thaw.graph.moving_statistics import statistic_keys
+from thaw.graph.partial import tappable
 from thaw.graph.program import Program, describe, leaves
 from thaw.inner import Scope, scopes
 from thaw.lowering import table as table
@@ -143,7 +144,7 @@ def inspect_artifact(
 def list_tensors(
     handle: str | os.PathLike[str], *, tags: Collection[str] | None = None, signature: str | None = None
 ) -> list[tuple[str, str]]:
-    """(name, op) of every node whose output `KerasLayer(outputs=...)` can return, in the order in which they run.
+    """(name, op) of every node that `KerasLayer(outputs=..., inputs=...)` can name, in the order in which they run.
 
     Args:
         handle: of the artifact.
@@ -156,8 +157,7 @@ def list_tensors(
     artifact = load.load(handle)
     metagraph = load.choose_metagraph(artifact, tags)
     program = load.program(artifact, metagraph, load.choose_signature(metagraph, signature))
-    graph = program.serving_variants[0].inference
-    return [(node.name, node.op) for node in order(graph) if node.op not in UNTAPPED]
+    return [(node.name, node.op) for node in tappable(program) if node.op not in UNTAPPED]
 
 
 def _signature(program: Program) -> SignatureInfo:

@@ -5,6 +5,7 @@ and runs it by the op table. What trains is flags on its inner layers' weights; 
 """
 
 import os
+import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -15,46 +16,18 @@ from thaw import load
 from thaw.boundary import as_output, compose, declare, is_string_dtype, numpy_strings, shapes_to_symbols, surplus, tuples
 from thaw.errors import HubArgumentError, ThawError, WeightsMissingError, listed
 from thaw.graph.artifact import Artifact, VariableSource
-from thaw.graph.ir import Graph, TensorSpec
+from thaw.graph.ir import TensorSpec
 from thaw.graph.lift_constants import lift_constants as lift
-from thaw.graph.lift_constants import spelt_statistics
-from thaw.graph.moving_statistics import HANDLES, freeze_updates, statistic_keys
-from thaw.graph.program import Program, Variant, input_structures, leaves, ready, rebuild, tensors
-from thaw.graph.relax import relax
-from thaw.graph.training_policies import drop_out, normalize_by_batch
-from thaw.graph.usage_order import usage_order
+from thaw.graph.partial import Wanted
+from thaw.graph.program import Program, Variant, input_structures, leaves, rebuild, tensors
 from thaw.inner import InnerLayer, TrainableTree, Weight, _Holder, add_source, scopes, variable_dtype
 from thaw.lowering import table as table
-from thaw.lowering.host import TextProgram
-from thaw.lowering.run import Context, Resources, order
+from thaw.lowering.run import Context
+from thaw.runtime import Choice, Policy, choose
 from thaw.text_door import open_door
 from thaw.trainable.watch import obey_automatically
 
 BATCH_NORM = ("auto", "frozen", "training")
-
-
-class _Runtime:
-    """What the layer needs to run, kept as one plain object so that Keras does not track what lies inside."""
-
-    def __init__(self, artifact: Artifact, program: Program, signature: str | None) -> None:
-        self.artifact = artifact
-        self.program = program
-        self.signature = signature
-        self.resources = Resources()
-        self.owners: dict[str, Any] = {}  # variable key -> the inner layer that holds it
-        self.weights: dict[str, Weight] = {}  # variable key -> weight
-        self.losses: Graph | None = None
-        self.losses_library: Mapping[str, Graph] = {}
-        self.texts: dict[int, tuple[Graph, TextProgram]] = {}
-        self.pending = False  # made without weights, which must be loaded before a call
-        self.warned = False
-        self.rewritten: dict[tuple[object, ...], Graph] = {}  # by what was worked into which graph
-
-    def text_program(self, graph: Graph, string_inputs: list[int]) -> TextProgram:
-        """`graph`, which takes strings, split into host and device part; made once."""
-        if id(graph) not in self.texts:  # the graph is kept beside, so that its id stays its own
-            self.texts[id(graph)] = (graph, TextProgram(graph, self.resources, string_inputs))
-        return self.texts[id(graph)][1]
 
 
 @keras.saving.register_keras_serializable(package="thaw")
@@ -78,7 +51,10 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         max_iterations: bound on the rounds of a loop whose trip count follows neither from shapes nor from constants; needed to
             differentiate such a loop under JAX.
         outputs: tensors from the middle of the graph to return instead: a node's name, the end of it, or a glob that matches one
-            (`thaw inspect --tensors` lists them); several as a list. Weights that are not needed then are not loaded.
+            (`thaw inspect --tensors` lists them); several as a list, or as a dict under keys of their own. Weights that are not
+            needed then are not loaded.
+        inputs: tensors from the middle of the graph to feed instead, named likewise: the graph before them is cut away, with its
+            weights. The layer then takes that one tensor, or a list or dict of them.
         lift_constants: whether weights that were baked into the graph as constants (frozen graphs; some SavedModels) become
             variables that train. Without it the large ones of a frozen graph are variables that train only if thawed by name.
         batch_norm_momentum: what a moving statistic keeps of itself a step, where the artifact has no training variant to say so.
@@ -114,7 +90,8 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         *,
         batch_norm: str = "auto",
         max_iterations: int | None = None,
-        outputs: str | list[str] | None = None,
+        outputs: Wanted | None = None,
+        inputs: Wanted | None = None,
         lift_constants: bool = False,
         batch_norm_momentum: float = 0.99,
         dropout: float = 0.0,
@@ -140,6 +117,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         self.batch_norm = batch_norm
         self.max_iterations = max_iterations
         self.outputs_wanted = outputs
+        self.inputs_wanted = inputs
         self.lift_constants = lift_constants
         self.batch_norm_momentum = batch_norm_momentum
         self.dropout = dropout
@@ -150,11 +128,26 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         self._allow_non_tensor_positional_args = True
         artifact, pending = load.open_again(self.handle, embedded)
         artifact = lift(artifact, everything=lift_constants)
-        self._runtime = self._prepare(artifact)
+        choice = Choice(
+            self.arguments,
+            self.tags,
+            signature,
+            signature_outputs_as_dict,
+            output_key,
+            outputs,
+            inputs,
+        )
+        self._runtime = choose(artifact, choice)
         self._runtime.pending = pending
+        if self._runtime.program.lost:
+            warnings.warn(
+                f"{self.handle!r} has no {listed(self._runtime.program.lost)} in its graph for training: training steps run the "
+                "graph that serves, whose moving statistics stay and whose dropout is absent.",
+                stacklevel=2,
+            )
         self._inner = self._build_tree()
         self.seed_generator = keras.random.SeedGenerator()
-        self._start()
+        self._runtime.start(self.compute_dtype)
         if self.takes_strings:
             open_door()
             # XLA cannot call the host from a tf.function; JAX's own jit can.
@@ -169,80 +162,11 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
 
     # Making
 
-    def _prepare(self, artifact: Artifact) -> _Runtime:
-        """Chooses metagraph, function and outputs; checks the arguments as hub.KerasLayer does."""
-        as_dict, key = self.signature_outputs_as_dict, self.output_key
-        if as_dict and key:
-            raise HubArgumentError(
-                f"Both signature_outputs_as_dict=True and output_key={key!r} are given", "one of the two", "Leave one out"
-            )
-        metagraph = load.choose_metagraph(artifact, self.tags)
-        name = load.choose_signature(metagraph, self.signature)
-        if as_dict and name is None:
-            raise HubArgumentError(
-                "signature_outputs_as_dict=True is given without a signature",
-                "a signature beside it, since the module's `__call__` decides its own output",
-                f"Pass signature= one of {listed(metagraph.signatures)}, or leave it out",
-            )
-        if (
-            self.signature is not None
-            and self.signature in metagraph.signatures
-            and not (as_dict or key or self.outputs_wanted)
-            and artifact.format != "tf1_hub"
-        ):
-            outputs = metagraph.signatures[self.signature].traces[0].outputs
-            raise HubArgumentError(
-                f"The signature {self.signature!r} is given without saying which of its outputs to return",
-                f"output_key= one of {listed(outputs if isinstance(outputs, dict) else [])}, or signature_outputs_as_dict=True",
-                "Pass one of the two",
-            )
-        program = load.program(artifact, metagraph, name)
-        if self.outputs_wanted is not None:
-            program = program.tapped(self.outputs_wanted)
-        runtime = _Runtime(artifact, program, name if name in metagraph.signatures else None)
-        library: dict[str, Graph] = {}
-        for part in artifact.metagraphs:
-            library.update(part.library)
-        runtime.resources = Resources({}, library, artifact.files)
-        regularized = load.regularization(artifact, metagraph)
-        if regularized is not None:
-            runtime.losses, runtime.losses_library = regularized.regularization_losses, regularized.library
-        self._check_output_key(runtime)
-        return runtime
-
-    def _check_output_key(self, runtime: _Runtime) -> None:
-        key = self.output_key
-        if key is None:
-            return
-        outputs = runtime.program.variants[0].trace.outputs
-        if not isinstance(outputs, dict):
-            raise HubArgumentError(
-                f"output_key={key!r} is given, but the output is not a dict", "an output that is a dict", "Leave output_key out"
-            )
-        if key not in outputs:
-            raise HubArgumentError(f"There is no output {key!r}", f"one of {listed(outputs)}", "Pass one of these as output_key")
-
-    def _used_sources(self) -> list[VariableSource]:
-        """The variables, in the order in which the graph uses them; those that it does not use come last."""
-        runtime = self._runtime
-        position: dict[str, int] = {}
-        variants = (*runtime.program.variants, *runtime.program.training_variants)
-        for graph in (*(v.inference for v in variants[:1]), *(v.training for v in variants)):
-            for key in usage_order(graph, order(graph)):
-                position.setdefault(key, len(position))
-        sources = [s for s in runtime.artifact.variables.values() if s.dtype != "string"]
-        if self.outputs_wanted is not None:
-            sources = [s for s in sources if s.key in position]
-        return sorted(sources, key=lambda s: position.get(s.key, len(position)))
-
     def _build_tree(self) -> list[InnerLayer]:
         """Makes the inner layers and their variables."""
         runtime = self._runtime
-        statistics: set[str] = set()
-        for variant in (*runtime.program.variants, *runtime.program.training_variants):
-            statistics |= {u.key for u in variant.updates} | statistic_keys(variant.inference)
-            statistics |= spelt_statistics(variant.inference)
-        tree = scopes(self._used_sources())
+        statistics = runtime.statistics()
+        tree = scopes(runtime.sources(only_used=self._is_piece))
 
         def value(source: VariableSource) -> Any:
             return np.zeros(source.shape, variable_dtype(source, self.variable_dtype)) if runtime.pending else source.read()
@@ -272,37 +196,6 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             add(self, leaf, source)
         return build(tree)
 
-    def _start(self) -> None:
-        """Fills the lookup tables, and hangs the publisher's regularization losses on the variables that they are of."""
-        runtime = self._runtime
-        for metagraph in runtime.artifact.metagraphs:
-            for graph in metagraph.initializers:
-                runtime.resources.plan(graph, "float32").run(Context(runtime.resources), [])
-        serving = runtime.program.serving_variants
-        if serving:
-            runtime.resources.plan(serving[0].inference, self.compute_dtype)  # says at once which ops are missing
-        if runtime.losses is not None:
-            self._regularize(runtime.losses)
-
-    def _regularize(self, losses: Graph) -> None:
-        """A loss counts while one of its variables trains: it is the regularizer of the first of them that does.
-
-        Keras adds up the regularizers of the variables that train at the moment, so flags toggle losses by themselves.
-        """
-        runtime = self._runtime
-        for index, output in enumerate(losses.outputs):
-            single = Graph(f"regularization_loss_{index}", losses.nodes, (), (output,))
-            keys = [
-                str(n.attrs.get("shared_name") or n.name)
-                for n in order(ready(single, runtime.losses_library, updates=False))
-                if n.op in HANDLES
-            ]
-            if not all(key in runtime.weights for key in keys):
-                continue  # of weights that a tap into the middle of the graph does not need
-            weights = [runtime.weights[key] for key in dict.fromkeys(keys)]
-            for weight in weights:
-                weight.variable.regularizer = _Regularizer(runtime, single, weight, weights, weight.variable.regularizer)
-
     # Flags
 
     @property
@@ -313,8 +206,6 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         self._set_leaves(value, follow_advice=True)
         if value and not self.trainable and not self._runtime.warned:
             self._runtime.warned = True
-            import warnings
-
             warnings.warn(
                 f"The layer {self.name!r} was set to train, but its publisher left nothing to train in {self.handle!r} "
                 f"({len(self._runtime.weights)} variables, none advised). Thaw what you want by name: "
@@ -355,7 +246,9 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             self._check_restored()
         training = bool(training) and self.trainable
         variant, flat = runtime.program.select(self._bind(inputs), training)
-        graph = self._graph(variant, training)
+        policy = Policy(training, self.batch_norm, self.batch_norm_momentum, self.dropout, tuple(self.relaxed))
+        frozen = self._frozen_keys(variant) if training and runtime.program.has_training_variant else frozenset()
+        graph = runtime.graph(variant, frozen, policy)
         context = Context(
             runtime.resources,
             training=training,
@@ -376,30 +269,6 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         outputs = rebuild(variant.trace.outputs, answers, compose)
         return self._pick(outputs)
 
-    def _graph(self, variant: Variant, training: bool) -> Graph:
-        """What runs: the publisher's graph, with the user's policies and relaxations worked into it; each made once."""
-        graph, runtime = variant.inference, self._runtime
-        if training and runtime.program.has_training_variant:
-            frozen = self._frozen_keys(variant)
-            if frozen not in variant._frozen:
-                variant._frozen[frozen] = freeze_updates(variant.training, variant.updates, frozen)
-            graph = variant._frozen[frozen]
-        by_batch = training and self.batch_norm == "training" and not runtime.program.has_training_variant
-        rate = self.dropout if training and not runtime.program.has_training_variant else 0.0
-        if not (by_batch or rate or self.relaxed):
-            return graph
-        wanted = (id(graph), by_batch, self.batch_norm_momentum, rate, tuple(self.relaxed))
-        if wanted not in runtime.rewritten:
-            made = normalize_by_batch(graph, self.batch_norm_momentum) if by_batch else graph
-            if rate:
-                specs = list(leaves(variant.trace.outputs))
-                floats = [i for i, s in enumerate(specs) if isinstance(s, TensorSpec) and s.dtype.startswith("float")]
-                made = drop_out(made, rate, tuple(floats))
-            if self.relaxed:
-                made, _ = relax(made, runtime.resources.library, self.relaxed)
-            runtime.rewritten[wanted] = made
-        return runtime.rewritten[wanted]
-
     def _bind(self, inputs: Any) -> dict[str, Any]:
         """The inputs by parameter (callables) or input name (signatures), with `arguments` beside them."""
         program = self._runtime.program
@@ -407,15 +276,18 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         if not program.is_signature:
             return {program.parameters[0].name: inputs, **self.arguments}
         names = list(program.variants[0].trace.kwargs)
+        arguments = self.arguments  # of those of a whole callable, a piece of it may not need all
+        if self.inputs_wanted is not None:
+            arguments = {name: value for name, value in arguments.items() if name in names}
         if isinstance(inputs, Mapping):
-            return {**inputs, **self.arguments}
+            return {**inputs, **arguments}
         if isinstance(inputs, (list, tuple)) and len(names) != 1:
-            free = [n for n in names if n not in self.arguments]
-            return {**dict(zip(free, inputs, strict=False)), **self.arguments, **surplus(free, inputs)}
-        free = [n for n in names if n not in self.arguments] or names
+            free = [n for n in names if n not in arguments]
+            return {**dict(zip(free, inputs, strict=False)), **arguments, **surplus(free, inputs)}
+        free = [n for n in names if n not in arguments] or names
         if len(free) > 1:
-            return {free[0]: inputs, **self.arguments}
-        return {free[0] if free else "inputs": inputs, **self.arguments}
+            return {free[0]: inputs, **arguments}
+        return {free[0] if free else "inputs": inputs, **arguments}
 
     def _feed(self, value: Any, spec: TensorSpec) -> Any:
         """`value` as the graph takes it: strings stay numpy, numbers go to the device in the spec's dtype."""
@@ -464,6 +336,12 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
                 raise
             finally:
                 self._runtime.pending = pending
+        if self._runtime.program.lost:
+            warnings.warn(
+                f"{self.handle!r} has no {listed(self._runtime.program.lost)} in its graph for training: training steps run the "
+                "graph that serves, whose moving statistics stay and whose dropout is absent.",
+                stacklevel=2,
+            )
         batch = next((v.shape[0] for v in flat if len(getattr(v, "shape", ())) > 0), None)
         compute = self.compute_dtype
 
@@ -491,6 +369,11 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         return keras.tree.map_structure(lambda t: tuple(t.shape), self.compute_output_spec(inputs))
 
     # Looking inside
+
+    @property
+    def _is_piece(self) -> bool:
+        """Whether it runs a piece of the graph only."""
+        return self.outputs_wanted is not None or self.inputs_wanted is not None
 
     @property
     def program(self) -> Program:
@@ -585,6 +468,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             "batch_norm": self.batch_norm,
             "max_iterations": self.max_iterations,
             "outputs": self.outputs_wanted,
+            "inputs": self.inputs_wanted,
             "lift_constants": self.lift_constants,
             "batch_norm_momentum": self.batch_norm_momentum,
             "dropout": self.dropout,
@@ -607,22 +491,6 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         """Restores the weights that lie at the root."""
         super().load_own_variables(store)
         self._holder.restored = True
-
-
-class _Regularizer:
-    """A publisher's regularization loss, as the regularizer of one of the variables that it is of."""
-
-    def __init__(self, runtime: _Runtime, loss: Graph, weight: Weight, weights: list[Weight], before: Any) -> None:
-        self.runtime, self.loss, self.weight, self.weights, self.before = runtime, loss, weight, weights, before
-
-    def __call__(self, value: Any) -> Any:
-        total = self.before(value) if self.before is not None else 0.0
-        first = next((w for w in self.weights if w.variable.trainable), None)
-        if first is not self.weight:
-            return total
-        resources = self.runtime.resources
-        (loss,) = resources.plan(self.loss, "float32").run(Context(resources), [])
-        return total + loss
 
 
 def _trains(layer: Any) -> bool:

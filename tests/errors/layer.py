@@ -6,9 +6,10 @@ import numpy as np
 
 import thaw
 from provoke import Row
-from thaw.errors import HubArgumentError, RelaxationError, UnknownLayerError, WeightsMissingError
+from thaw.errors import HubArgumentError, InsideLoopError, PieceError, RelaxationError, UnknownLayerError, WeightsMissingError
 
 ROOT = Path(__file__).resolve().parents[2]
+LOOPS = ROOT / "tests" / "models" / "tf1" / "control_flow"
 DIGITS = ROOT / "samples" / "digits"
 
 
@@ -32,6 +33,20 @@ ROWS = [
         "'featurs' picks no inner layer of",
         "There are: 'features",
         "Use one of these names or paths",
+    ),
+    Row(
+        InsideLoopError,
+        lambda _: thaw.KerasLayer(LOOPS, outputs="while/add"),
+        "'while/add' is inside of the loop",
+        "Expected a tensor outside of loops and branches",
+        "Name what goes into it or comes out of it",
+    ),
+    Row(
+        PieceError,
+        lambda _: thaw.KerasLayer(DIGITS, inputs="digits/features/BiasAdd", outputs="digits/block_0_relu/Relu"),
+        "The outputs 'digits/block_0_relu/Relu' cannot be computed from these inputs: nothing is computed from",
+        "Expected `inputs=` that lie before the outputs",
+        "Leave out what is not needed",
     ),
     Row(
         WeightsMissingError,

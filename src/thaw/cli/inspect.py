@@ -21,7 +21,9 @@ def inspect(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON for machines.")] = False,
     every: Annotated[bool, typer.Option("--all", help="Every inner layer, however many.")] = False,
-    tensors: Annotated[bool, typer.Option("--tensors", help="List what KerasLayer(outputs=...) can return, instead.")] = False,
+    tensors: Annotated[
+        bool, typer.Option("--tensors", help="List what KerasLayer(outputs=..., inputs=...) can name, instead.")
+    ] = False,
     backend: Backend = None,
 ) -> None:
     """Print signatures, inner layers, ops, and whether it can be fine-tuned."""

@@ -11,18 +11,13 @@ from thaw.formats.protos import parse
 from thaw.formats.reader import reader
 from thaw.graph.artifact import Artifact, Function, MetaGraph, Trace
 from thaw.graph.ir import Graph, Node, Structure, Tensor, TensorSpec
+from thaw.graph.tap import dtype_of_node
 
 SIGNATURE = "frozen"
 NO_OUTPUTS = frozenset({"NoOp", "Assert", "Const", "Placeholder", "SaveV2", "MergeV2Checkpoints", "Print", "HostConst"})
 """Ops that are no output even where nothing consumes them."""
 
 CONTROL_FLOW = frozenset({"Exit", "Switch", "Merge", "Enter", "NextIteration", "LoopCond"})
-PREDICATES = frozenset({
-    "Less", "LessEqual", "Greater", "GreaterEqual", "Equal", "NotEqual", "LogicalAnd", "LogicalOr", "LogicalNot", "All", "Any",
-    "IsNan", "IsInf", "IsFinite", "InTopK", "InTopKV2",
-})  # fmt: skip
-"""Ops whose output is bool whatever their inputs are."""
-
 LAST_WITHOUT_SCALARS = 21
 """Graph version up to which a placeholder of shape [] means an unknown shape (tensorflow/core/ops/array_ops.cc)."""
 
@@ -72,7 +67,7 @@ def read_frozen_graph(files: Files) -> Artifact:
     specs: dict[str, Structure] = {}
     for tensor in outputs:
         name_of_output = f"{tensor.node}:{tensor.output}" if tensor.output else tensor.node
-        specs[name_of_output] = TensorSpec(name_of_output, _dtype(nodes[tensor.node]), None)
+        specs[name_of_output] = TensorSpec(name_of_output, dtype_of_node(nodes[tensor.node]) or "variant", None)
     given = Trace((), kwargs, specs, graph)
     metagraph = MetaGraph(frozenset(), {SIGNATURE: Function(SIGNATURE, (), (given,))}, library=library)
     return Artifact("frozen_graph", (metagraph,), {}, {name: data}, {"graph_producer": str(producer)} if producer else {})
@@ -83,17 +78,6 @@ def _spec(node: Node, producer: int) -> TensorSpec:
     if not isinstance(shape, tuple) or (shape == () and producer <= LAST_WITHOUT_SCALARS):
         shape = None
     return TensorSpec(node.name, str(node.attrs.get("dtype", "float32")), shape)  # type: ignore[arg-type]
-
-
-def _dtype(node: Node) -> str:
-    """The dtype of a node's outputs, as far as its attributes tell."""
-    if node.op in PREDICATES:
-        return "bool"
-    for key in ("DstT", "output_type", "out_type", "Tout", "dtype", "T"):
-        value = node.attrs.get(key)
-        if isinstance(value, str):
-            return "int64" if node.op in {"ArgMax", "ArgMin"} and key == "T" else value
-    return "variant"
 
 
 def leaf_tensors(nodes: dict[str, Node], outputs: OutputTable, origin: str) -> list[Tensor]:

@@ -14,12 +14,12 @@ import numpy as np
 
 from thaw.errors import InputError
 from thaw.graph.artifact import Function, Parameter, Trace
+from thaw.graph.check_bodies import check_bodies
 from thaw.graph.functionalize_control_flow import functionalize
 from thaw.graph.inline_functions import inline_functions
-from thaw.graph.ir import CompositeSpec, Graph, Shape, Structure, Tensor, TensorSpec
-from thaw.graph.moving_statistics import Update, find_updates, variable_key
-from thaw.graph.prune import prune, real_updates
-from thaw.graph.tap import find_tensor, find_twin, tap
+from thaw.graph.ir import CompositeSpec, Graph, Shape, Structure, TensorSpec
+from thaw.graph.moving_statistics import Update, find_updates
+from thaw.graph.prune import prune, reach, real_updates
 
 V1_CONTROL_FLOW = frozenset({"Switch", "Merge", "Enter", "RefSwitch", "RefMerge", "RefEnter"})
 
@@ -33,7 +33,9 @@ def ready(graph: Graph, library: Mapping[str, Graph], *, updates: bool) -> Graph
     if any(node.op in V1_CONTROL_FLOW for node in flat.nodes.values()):
         wanted = real_updates(flat, library) if updates else ()
         flat = functionalize(Graph(flat.name, flat.nodes, flat.inputs, flat.outputs, wanted))
-    return prune(flat, library, updates=updates)
+    pruned = prune(flat, library, updates=updates)
+    check_bodies(pruned, library)
+    return pruned
 
 
 @dataclass
@@ -45,12 +47,14 @@ class Variant:
         library: the functions of its metagraph.
         update_ops: names of nodes to run for their effect besides the trace's own (TF1's UPDATE_OPS).
         kept: keys of the variables whose updates run, where the graph is tapped in the middle; None: all.
+        absent: names of inputs of the whole graph that this piece of it does without; no update may need one.
     """
 
     trace: Trace
     library: Mapping[str, Graph]
     update_ops: tuple[str, ...] = ()
     kept: frozenset[str] | None = None
+    absent: frozenset[str] = frozenset()
     _frozen: dict[frozenset[str], Graph] = field(default_factory=dict)
 
     @cached_property
@@ -67,8 +71,12 @@ class Variant:
         graph = ready(with_updates, self.library, updates=True)
         if self.kept is None:
             return graph
-        kept = tuple(u.node for u in find_updates(graph) if u.key in self.kept)
+        kept = tuple(u.node for u in find_updates(graph) if u.key in self.kept and self._can_run(graph, u.node))
         return prune(replace(graph, updates=kept), self.library)
+
+    def _can_run(self, graph: Graph, node: str) -> bool:
+        """Whether `node` needs no input that was cut away."""
+        return not self.absent or not self.absent & set(reach(graph, [node], set(graph.inputs).__contains__))
 
     @cached_property
     def updates(self) -> tuple[Update, ...]:
@@ -84,13 +92,16 @@ class Program:
         name: of the signature or callable.
         parameters: of a callable; empty for a signature.
         variants: for calls that are not for training, and (callables) for those that are.
-        training_variants: of a TF1 module, from the metagraph tagged {"train"}; empty elsewhere.
+        training_variants: of a TF1 module, from the metagraph tagged {"train"}; of a piece of a callable, those for training;
+            empty elsewhere.
+        lost: names of tensors, of a piece of a program, that no variant for training has.
     """
 
     name: str
     parameters: tuple[Parameter, ...]
     variants: tuple[Variant, ...]
     training_variants: tuple[Variant, ...] = ()
+    lost: tuple[str, ...] = ()
 
     @property
     def is_signature(self) -> bool:
@@ -123,36 +134,6 @@ class Program:
             result[names[index] if index < len(names) else f"argument_{index}"] = argument
         result.update(trace.kwargs)
         return result
-
-    def tapped(self, wanted: str | Sequence[str]) -> "Program":
-        """This program with tensors from the middle of its graph as outputs: one for a name, a list for several.
-
-        Variants in which a tensor has no twin (a training graph that lacks it) are left out.
-
-        Raises:
-            UnknownTensorError: a name picks no tensor of the inference graph, or several.
-        """
-        names = [wanted] if isinstance(wanted, str) else list(wanted)
-        first = self.serving_variants[0]
-        flat = inline_functions(first.trace.graph, first.library)
-        tensors_of_first = [find_tensor(flat, name) for name in names]
-        specs: list[Structure] = [TensorSpec(name, "float32", None) for name in names]
-        outputs: Structure = specs[0] if isinstance(wanted, str) else specs
-        needed = prune(tap(flat, tensors_of_first), first.library, updates=False)
-        kept = frozenset(k for n in needed.nodes.values() if (k := variable_key(needed, Tensor(n.name))) is not None)
-
-        def tapped(variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
-            made = []
-            for variant in variants:
-                graph = inline_functions(variant.trace.graph, variant.library)
-                twins = tensors_of_first if variant is first else [find_twin(graph, t) for t in tensors_of_first]
-                found = [t for t in twins if t is not None]
-                if len(found) == len(names):
-                    trace = replace(variant.trace, outputs=outputs, graph=tap(graph, found))
-                    made.append(Variant(trace, variant.library, variant.update_ops, kept))
-            return tuple(made)
-
-        return Program(self.name, self.parameters, tapped(self.variants), tapped(self.training_variants))
 
     def select(self, values: Mapping[str, Any], training: bool) -> tuple[Variant, list[Any]]:
         """The variant that fits `values` (by parameter or input name), and its inputs, flat, in the graph's order.
@@ -192,7 +173,7 @@ class Program:
         flat: list[Any] = []
         given = dict(values)
         for name in given:
-            if name not in expected and not (name in defaults and _same_constant(given[name], defaults[name])):
+            if name not in expected and not (name in defaults and same_constant(given[name], defaults[name])):
                 trouble.append(f"there is no input named {name!r} (there are {', '.join(map(repr, expected)) or 'none'})")
         order = [n for n in expected if n not in trace.kwargs] + sorted(n for n in expected if n in trace.kwargs)
         for name in order:
@@ -217,6 +198,12 @@ def _training_of(program: Program, trace: Trace) -> Structure:
     if "training" in bound:
         return bound["training"]
     return next((p.default for p in program.parameters if p.name == "training" and p.has_default), None)
+
+
+def is_for_training(program: Program, variant: Variant) -> bool:
+    """Whether `variant` is, or can be, for training: traced so, of a metagraph for training, or with a flag to feed."""
+    flag = _training_of(program, variant.trace)
+    return flag is True or _is_spec(flag) or any(v is variant for v in program.training_variants)
 
 
 def _is_spec(structure: Structure) -> bool:
@@ -280,16 +267,16 @@ def describe_shape(shape: Shape) -> str:
     return "(" + ", ".join("None" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
 
 
-def _same_constant(given: Any, expected: Any) -> bool:
+def same_constant(given: Any, expected: Any) -> bool:
     """Whether two Python constants are equal; a tensor is never one."""
     if given is expected:
         return True
     if isinstance(given, (bool, int, float, str, bytes)) and isinstance(expected, (bool, int, float, str, bytes)):
         return bool(given == expected)
     if isinstance(given, (list, tuple)) and isinstance(expected, (list, tuple)) and len(given) == len(expected):
-        return all(_same_constant(g, e) for g, e in zip(given, expected, strict=True))
+        return all(same_constant(g, e) for g, e in zip(given, expected, strict=True))
     if isinstance(given, dict) and isinstance(expected, dict) and set(given) == set(expected):
-        return all(_same_constant(given[k], expected[k]) for k in given)
+        return all(same_constant(given[k], expected[k]) for k in given)
     return False
 
 
@@ -324,7 +311,7 @@ def _match(name: str, expected: Structure, value: Any, trouble: list[str], flat:
             return
         for index, (part, given) in enumerate(zip(expected, value, strict=True)):
             _match(f"{name}[{index}]", part, given, trouble, flat)
-    elif not _same_constant(value, expected):
+    elif not same_constant(value, expected):
         trouble.append(f"{name!r} is {value!r}, it was exported with {expected!r}")
 
 

@@ -7,10 +7,50 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from thaw.errors import UnknownTensorError
-from thaw.graph.ir import Graph, Node, Tensor
+from thaw.graph.ir import DType, Graph, Node, Shape, Tensor
+
+PREDICATES = frozenset({
+    "Less", "LessEqual", "Greater", "GreaterEqual", "Equal", "NotEqual", "LogicalAnd", "LogicalOr", "LogicalNot", "All", "Any",
+    "IsNan", "IsInf", "IsFinite", "InTopK", "InTopKV2",
+})  # fmt: skip
+"""Ops whose output is bool whatever their inputs are."""
 
 HEADS = frozenset({"Softmax", "Sigmoid", "LogSoftmax"})
 PASSING = frozenset({"Identity", "BiasAdd", "Add", "AddV2", "Reshape", "Squeeze"})
+
+
+def dtype_of_node(node: Node) -> DType | None:
+    """The dtype of a node's outputs, as far as its attributes tell."""
+    if node.op in PREDICATES:
+        return "bool"
+    for key in ("DstT", "output_type", "out_type", "Tout", "dtype", "T"):
+        value = node.attrs.get(key)
+        if isinstance(value, str):
+            return "int64" if node.op in {"ArgMax", "ArgMin"} and key == "T" else value
+    return None
+
+
+def dtype_of(graph: Graph, tensor: Tensor) -> DType | None:
+    """The dtype of `tensor`, as far as the attributes of its node tell."""
+    node = graph.nodes.get(tensor.node)
+    if node is None:
+        return None
+    for key in ("Tparams", "value_dtype"):
+        value = node.attrs.get(key)
+        if isinstance(value, str) and "dtype" not in node.attrs:
+            return value
+    return dtype_of_node(node)
+
+
+def shape_of(graph: Graph, tensor: Tensor) -> Shape:
+    """The shape of `tensor`, where its exporter wrote it down."""
+    node = graph.nodes.get(tensor.node)
+    shapes = node.attrs.get("_output_shapes") if node is not None else None
+    if isinstance(shapes, tuple) and tensor.output < len(shapes):
+        shape = shapes[tensor.output]
+        if isinstance(shape, tuple) and all(n is None or isinstance(n, int) for n in shape):
+            return tuple(None if n is None or n < 0 else n for n in shape)  # type: ignore[operator, misc]
+    return None
 
 
 def find_tensor(graph: Graph, name: str) -> Tensor:

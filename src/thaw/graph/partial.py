@@ -1,0 +1,276 @@
+"""A piece of a program: other outputs, from its middle, and other inputs, further in, so that the graph before them is cut away.
+
+What a name means is `thaw.graph.tap`'s business. The training variants are cut at the tensors that bear the same names; where one
+lacks such a tensor it is left out, and the program says which. Imports this room only.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from thaw.errors import InsideLoopError, PieceError, UnknownTensorError
+from thaw.graph.frames import EXIT, MERGE, NEXT, SWITCH, V1_CONTROL_FLOW, find_frames, sort
+from thaw.graph.inline_functions import inline_functions
+from thaw.graph.ir import CompositeSpec, Graph, Node, Structure, Tensor, TensorSpec
+from thaw.graph.moving_statistics import variable_key
+from thaw.graph.program import Program, Variant, input_structures, is_for_training, leaves, same_constant, tensors
+from thaw.graph.prune import bodies, prune, reach
+from thaw.graph.tap import dtype_of, find_tensor, find_twin, shape_of, tap
+
+Wanted: TypeAlias = str | Sequence[str] | Mapping[str, str]
+"""Tensors by name: one, several as a list, or several under keys of their own."""
+
+
+def piece(
+    program: Program,
+    outputs: Wanted | None = None,
+    inputs: Wanted | None = None,
+    *,
+    output_key: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> Program:
+    """`program` from the tensors `inputs` to the tensors `outputs`.
+
+    Args:
+        program: whole.
+        outputs: what comes out; None: what came out before.
+        inputs: what is fed; None: what was fed before.
+        output_key: the only output that counts, where the program's own are kept and are a dict.
+        arguments: values of parameters that are given with every call: they stay inputs where they are still needed.
+
+    Returns:
+        A program that takes named tensors: the one name, or each of the list, or the keys of the dict.
+
+    Raises:
+        UnknownTensorError: a name picks no tensor of the inference graph, or several.
+        InsideLoopError: a tensor that a loop or branch makes anew each time.
+        PieceError: an input that no output is computed from, or an output that needs more than what is given.
+    """
+    first = program.serving_variants[0]
+    flat = inline_functions(first.trace.graph, first.library)
+    made: Structure
+    if outputs is None:
+        made, out = _own_outputs(first, flat, output_key if inputs is not None else None)
+        named_out = None
+    else:
+        named_out = [_find(flat, name, first.library) for name in _names(outputs)]
+        out = named_out
+        made = _specs(outputs, named_out, flat)
+    named_in = None if inputs is None else [_find(flat, name, first.library) for name in _names(inputs)]
+    wanted_in = None if inputs is None or named_in is None else dict(zip(_keys(inputs), named_in, strict=True))
+    cut = tap(flat, out)
+    if wanted_in is not None:
+        _check(flat, first, program, wanted_in, out, set(arguments or {}))
+        cut, _ = _fed(flat, list(wanted_in.values()), out)
+    needed = prune(cut, first.library, updates=False)
+    kept = frozenset(k for n in needed.nodes.values() if (k := variable_key(needed, Tensor(n.name))) is not None)
+    lost: dict[str, None] = {}
+
+    def cut_variant(variant: Variant) -> Variant | None:
+        graph = inline_functions(variant.trace.graph, variant.library)
+        found: list[list[Tensor]] = []
+        for tensors_of_first in (named_out, named_in):
+            twins = [t if variant is first else find_twin(graph, t) for t in tensors_of_first or ()]
+            names = [t.node for t in tensors_of_first or ()]
+            lost.update((name, None) for name, twin in zip(names, twins, strict=True) if twin is None)
+            found.append([t for t in twins if t is not None])
+            if len(found[-1]) != len(names):
+                return None
+        if outputs is None:
+            trace_outputs, out = _own_outputs(variant, graph, output_key if inputs is not None else None)
+        else:
+            trace_outputs, out = made, found[0]
+        if wanted_in is None:
+            trace = replace(variant.trace, outputs=trace_outputs, graph=tap(graph, out))
+            return Variant(trace, variant.library, variant.update_ops, kept)
+        fed = dict(zip(wanted_in, found[1], strict=True))
+        return _cut(program, variant, graph, fed, out, trace_outputs, kept, arguments or {})
+
+    if inputs is None:
+        variants = tuple(v for v in map(cut_variant, program.variants) if v is not None)
+        training = tuple(v for v in map(cut_variant, program.training_variants) if v is not None)
+        missing = tuple(lost) if program.has_training_variant else ()
+        return Program(program.name, program.parameters, variants, training, missing)
+    serving = _of_these_constants(program, program.serving_variants, arguments or {})
+    trained = program.training_variants or tuple(v for v in program.variants if is_for_training(program, v))
+    variants = tuple(v for v in map(cut_variant, serving) if v is not None)
+    lost.clear()
+    training = tuple(v for v in map(cut_variant, _of_these_constants(program, trained, arguments or {})) if v is not None)
+    return Program(program.name, (), variants, training, () if training else tuple(lost))
+
+
+def _names(wanted: Wanted) -> list[str]:
+    return [wanted] if isinstance(wanted, str) else list(wanted.values() if isinstance(wanted, Mapping) else wanted)
+
+
+def _keys(wanted: Wanted) -> list[str]:
+    return [wanted] if isinstance(wanted, str) else list(wanted)
+
+
+def _specs(wanted: Wanted, found: Sequence[Tensor], flat: Graph) -> Structure:
+    """The structure of what comes out: as `wanted` is."""
+    specs: list[Structure] = [
+        TensorSpec(name, dtype_of(flat, t) or "float32", None) for name, t in zip(_names(wanted), found, strict=True)
+    ]
+    if isinstance(wanted, str):
+        return specs[0]
+    return dict(zip(wanted, specs, strict=True)) if isinstance(wanted, Mapping) else specs
+
+
+def _own_outputs(variant: Variant, flat: Graph, key: str | None) -> tuple[Structure, list[Tensor]]:
+    """What comes out of `variant` by itself; only the output `key` of a dict where one is chosen."""
+    outputs = variant.trace.outputs
+    if key is None or not isinstance(outputs, dict) or not isinstance(outputs.get(key), TensorSpec):
+        return outputs, list(flat.outputs)
+    position = 0
+    for name in sorted(outputs):
+        if name == key:
+            break
+        position += sum(len(s.components) if isinstance(s, CompositeSpec) else 1 for s in leaves(outputs[name]))
+    return {key: outputs[key]}, [flat.outputs[position]]
+
+
+def _find(flat: Graph, name: str, library: Mapping[str, Graph]) -> Tensor:
+    """The tensor of that name, outside of loops and branches."""
+    try:
+        tensor = find_tensor(flat, name)
+    except UnknownTensorError:
+        for node in flat.nodes.values():
+            for body in bodies(node, library):
+                inside = name.rpartition("/")[2].partition(":")[0]
+                if name.startswith(f"{node.name}/") and any(n.rpartition("/")[2] == inside for n in body.nodes):
+                    raise InsideLoopError(name, node.op, node.name) from None
+        raise
+    inside = _inside(flat, [tensor.node]).get(tensor.node)
+    if inside is not None:
+        raise InsideLoopError(name, *inside)
+    return tensor
+
+
+def _inside(flat: Graph, seeds: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """What `seeds` need that stands inside of a loop or branch of TensorFlow 1 -> ("loop" or "condition", where)."""
+    if not any(n.op in V1_CONTROL_FLOW for n in flat.nodes.values()):
+        return {}
+    ordered = sort(flat.nodes, seeds, flat.name)
+    frames = find_frames(flat.nodes, ordered, flat.name)
+    found: dict[str, tuple[str, str]] = {}
+    switches: dict[str, tuple[str, ...]] = {}  # of the conditions and loops around a node, the innermost last
+    for name in ordered:
+        node = flat.nodes[name]
+        above = max((switches.get(t.node, ()) for t in node.inputs), key=len, default=())
+        if node.op in SWITCH:
+            above = (*above, name)
+        elif node.op in EXIT or (node.op in MERGE and not any(flat.nodes[t.node].op in NEXT for t in node.inputs)):
+            above = above[:-1]
+        switches[name] = above
+        if frames[name]:
+            found[name] = ("loop", frames[name][-1])
+        elif above:
+            found[name] = ("condition", above[-1])
+    return found
+
+
+def tappable(program: Program) -> list[Node]:
+    """The nodes whose outputs `piece` can take, in the order in which they run."""
+    variant = program.serving_variants[0]
+    flat = inline_functions(variant.trace.graph, variant.library)
+    supplied = set(flat.inputs)
+    seeds = [t.node for t in flat.outputs if t not in supplied]
+    inside, needed = _inside(flat, seeds), reach(flat, seeds, supplied.__contains__)
+    return [flat.nodes[n] for n in sort(flat.nodes, seeds, flat.name) if n in needed and n not in inside]
+
+
+def _flat_inputs(program: Program, variant: Variant) -> Iterator[tuple[str, TensorSpec]]:
+    """The parameter or input name and the spec of each input of the variant's graph."""
+    bound = program.bound(variant.trace)
+    names = [n for n in bound if n not in variant.trace.kwargs] + sorted(n for n in bound if n in variant.trace.kwargs)
+    for name, structure in zip(names, input_structures(program, variant), strict=True):
+        for spec in tensors(structure):
+            yield name, spec
+
+
+def _check(
+    flat: Graph, variant: Variant, program: Program, fed: Mapping[str, Tensor], out: Sequence[Tensor], given: Collection[str]
+) -> None:
+    """That the outputs need all of the inputs, and nothing else."""
+    cut, placed = _fed(flat, list(fed.values()), out)
+    needed = reach(cut, [t.node for t in cut.outputs], {*placed}.__contains__)
+    consumed = {t for n in needed for t in cut.nodes[n].inputs} | set(cut.outputs)
+    unused = [name for name, place in zip(fed, placed, strict=True) if place not in consumed]
+    names = [name for name, _ in _flat_inputs(program, variant)]
+    missing = [
+        f"{name} ({tensor.node!r})" if name != tensor.node else name
+        for name, tensor in zip(names, flat.inputs, strict=True)
+        if tensor in consumed and tensor not in placed and name not in given and name != "training"
+    ]
+    if unused or missing:
+        raise PieceError(unused, missing, [t.node for t in out])
+
+
+def _fed(flat: Graph, fed: Sequence[Tensor], out: Sequence[Tensor]) -> tuple[Graph, list[Tensor]]:
+    """`flat` with placeholders where `fed` stood and `out` as outputs; and the placeholders, in order."""
+    nodes = dict(flat.nodes)
+    used = {t for n in flat.nodes.values() for t in n.inputs} | set(out)
+    moved: dict[Tensor, Tensor] = {}
+    for tensor in fed:
+        attrs = {"dtype": dtype_of(flat, tensor) or "float32", "shape": shape_of(flat, tensor)}
+        others = tensor.output or any(t.node == tensor.node and t != tensor for t in used)
+        name = f"{tensor.node}/fed_{tensor.output}" if others else tensor.node
+        nodes[name] = Node(name, "Placeholder", (), (), attrs)
+        moved[tensor] = Tensor(name)
+    for name, node in nodes.items():
+        if any(t in moved for t in node.inputs):
+            nodes[name] = replace(node, inputs=tuple(moved.get(t, t) for t in node.inputs))
+    return replace(flat, nodes=nodes, outputs=tuple(moved.get(t, t) for t in out)), [moved[t] for t in fed]
+
+
+def _cut(
+    program: Program,
+    variant: Variant,
+    flat: Graph,
+    fed: Mapping[str, Tensor],
+    out: Sequence[Tensor],
+    outputs: Structure,
+    kept: frozenset[str],
+    arguments: Mapping[str, Any],
+) -> Variant:
+    """`variant` with other inputs; arguments that are still needed stay inputs, the flag `training` becomes a constant."""
+    graph, placed = _fed(flat, list(fed.values()), out)
+    own = dict(zip(flat.inputs, _flat_inputs(program, variant), strict=True))
+    specs: dict[str, TensorSpec] = {}
+    places: dict[str, Tensor] = {}
+    for (key, tensor), place in zip(fed.items(), placed, strict=True):
+        dtype, shape = dtype_of(flat, tensor) or "float32", shape_of(flat, tensor)
+        if tensor in own:
+            dtype, shape = own[tensor][1].dtype, own[tensor][1].shape
+        specs[key], places[key] = TensorSpec(key, dtype, shape), place
+    needed = reach(graph, [t.node for t in graph.outputs], {*placed}.__contains__)
+    nodes = dict(graph.nodes)
+    for tensor, (name, spec) in own.items():
+        if tensor in placed or tensor.node not in needed:
+            continue
+        if name == "training":
+            flag = np.asarray(is_for_training(program, variant))
+            nodes[tensor.node] = Node(tensor.node, "Const", (), (), {"value": flag, "dtype": "bool"})
+        elif name in arguments:
+            specs[name], places[name] = spec, tensor
+    graph = replace(graph, nodes=nodes, inputs=tuple(places[k] for k in sorted(places)))
+    sources = {t.node for t in own} - {t.node for t in places.values()} - {n for n in nodes if nodes[n].op == "Const"}
+    trace = replace(variant.trace, args=(), kwargs=dict(specs), outputs=outputs, graph=graph)
+    return Variant(trace, variant.library, variant.update_ops, kept, frozenset(sources))
+
+
+def _of_these_constants(program: Program, variants: Sequence[Variant], arguments: Mapping[str, Any]) -> tuple[Variant, ...]:
+    """The variants that were made with the Python constants that `arguments` and the defaults say."""
+    defaults = {p.name: p.default for p in program.parameters if p.has_default}
+
+    def fits(variant: Variant) -> bool:
+        return all(
+            same_constant(arguments.get(name, defaults.get(name)), expected)
+            for name, expected in program.bound(variant.trace).items()
+            if name != "training" and not any(True for _ in leaves(expected))
+        )
+
+    return tuple(v for v in variants if fits(v)) or tuple(variants)
