@@ -98,7 +98,7 @@ def choose_signature(metagraph: MetaGraph, signature: str | None) -> str | None:
 def program(artifact: Artifact, metagraph: MetaGraph, signature: str | None) -> Program:
     """The program of a signature or callable (None: of `__call__`), with its twin from the metagraph tagged {"train"}."""
     if signature is None or signature not in metagraph.signatures:
-        return program_of(metagraph.callables[signature or "__call__"], metagraph.library)
+        return program_of(metagraph.callables["__call__" if signature is None else signature], metagraph.library)
     function = metagraph.signatures[signature]
     for other in artifact.metagraphs:
         if other is not metagraph and other.tags == metagraph.tags | {TRAIN_TAG} and signature in other.signatures:

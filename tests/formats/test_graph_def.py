@@ -81,9 +81,9 @@ def node(name: str, op: str, *inputs: str, **attrs: int) -> Message:
     [
         (node("a", "Relu", "x"), "a:activations:0", 0),
         (node("a", "TopKV2", "x", "n"), "a:indices:0", 1),
-        (node("a", "FusedBatchNormV3", "x"), "a:batch_variance:0", 2),
+        (node("a", "FusedBatchNormV3", "x", "n", "n", "n", "n"), "a:batch_variance:0", 2),
         (node("a", "Split", "n", "x", num_split=3), "a:output:2", 2),
-        (node("a", "SparseSplit", num_split=3), "a:output_values:1", 4),
+        (node("a", "SparseSplit", "n", "n", "x", "n", num_split=3), "a:output_values:1", 4),
         (node("a", "Unknown", "x"), "a:second:0", 0),
         (node("a", "Own", "x", N=2), "a:last:0", 3),
     ],
@@ -101,6 +101,7 @@ def test_an_output_is_found_by_its_name(made: Message, reference: str, index: in
 
 def test_a_list_of_types_counts_its_types() -> None:
     made = node("a", "PartitionedCall", "x")
+    made.attr["f"].func.name = "g"
     made.attr["Tout"].list.type.extend([1, 1, 3])
     later = node("b", "Relu", "a:output:2", "^a")
     graph = function_graph(function("b:activations:0", made, later), OutputTable(), "test")
@@ -138,6 +139,24 @@ def test_what_must_run_becomes_updates() -> None:
 def test_a_function_that_refers_to_nothing_is_refused(proto: Message) -> None:
     with pytest.raises(CorruptFileError):
         function_graph(proto, OutputTable(), "test")
+
+
+@pytest.mark.parametrize(
+    ("made", "problem"),
+    [
+        (node("a", "Switch", "x"), "'a' has 1 inputs, and a Switch takes 2"),
+        (node("a", "Identity"), "'a' has 0 inputs, and a Identity takes 1"),
+        (node("a", "Const"), "'a' is a Const without its 'value'"),
+        (node("a", "While", "x", cond=1), "'a' is a While without its 'cond'"),
+        (node("a", "PartitionedCall", "x"), "'a' is a PartitionedCall without its 'f'"),
+    ],
+    ids=["too-few", "none", "no-value", "number-for-a-function", "no-function"],
+)
+def test_a_node_that_is_not_what_its_op_says_is_refused(made: Message, problem: str) -> None:
+    with pytest.raises(CorruptFileError, match=problem):
+        nodes_of(new("GraphDef", node=[made]), "test")
+    with pytest.raises(CorruptFileError, match=problem):
+        function_graph(function("x", made), OutputTable(), "test")
 
 
 def test_a_function_calls_another_by_its_signature() -> None:

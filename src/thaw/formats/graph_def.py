@@ -10,6 +10,8 @@ from functools import cache
 from importlib import resources
 from typing import TypeAlias
 
+import numpy as np
+
 from thaw.errors import CorruptFileError
 from thaw.formats.dtypes import name_of
 from thaw.formats.protos import Message
@@ -28,6 +30,27 @@ def _shipped_outputs() -> Mapping[str, OutputArgs]:
     """TensorFlow's ops that may have several outputs, for files that carry no op definitions."""
     text = resources.files("thaw.formats").joinpath("op_outputs.json").read_text()
     return {op: tuple((name, count) for name, count in args) for op, args in json.loads(text).items()}
+
+
+@cache
+def _input_counts() -> Mapping[str, int]:
+    """How many inputs TensorFlow's ops take, those that take lists left out."""
+    table = json.loads(resources.files("thaw.formats").joinpath("op_inputs.json").read_text())
+    return {op: int(count) for count, names in table.items() for op in names.split()}
+
+
+_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
+    "Const": ("value",),
+    "While": ("cond", "body"),
+    "StatelessWhile": ("cond", "body"),
+    "If": ("then_branch", "else_branch"),
+    "StatelessIf": ("then_branch", "else_branch"),
+    "Case": ("branches",),
+    "StatelessCase": ("branches",),
+    "PartitionedCall": ("f",),
+    "StatefulPartitionedCall": ("f",),
+}
+"""The tensors and functions without which an op is none."""
 
 
 class OutputTable:
@@ -116,7 +139,15 @@ def _list(values: Message, origin: str) -> tuple[Attribute, ...]:
 def _node(proto: Message, inputs: Iterable[Tensor], origin: str) -> Node:
     attrs = {name: attribute(value, origin) for name, value in proto.attr.items()}
     control = tuple([i[1:] for i in proto.input if i.startswith("^")])
-    return Node(proto.name, proto.op, tuple(inputs), control, attrs)
+    node = Node(proto.name, proto.op, tuple(inputs), control, attrs)
+    takes = _input_counts().get(node.op)
+    if takes is not None and takes != len(node.inputs):
+        raise CorruptFileError(origin, f"the node {node.name!r} has {len(node.inputs)} inputs, and a {node.op} takes {takes}")
+    for name in _ATTRIBUTES.get(node.op, ()):
+        value = attrs.get(name)
+        if not all(isinstance(v, (FunctionName, np.ndarray)) for v in (value if isinstance(value, tuple) else (value,))):
+            raise CorruptFileError(origin, f"the node {node.name!r} is a {node.op} without its {name!r}")
+    return node
 
 
 def tensor_of(name: str, origin: str) -> Tensor:
