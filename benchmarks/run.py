@@ -111,7 +111,9 @@ def measure(side, folder):
     found = [json.loads(line.removeprefix("RESULT ")) for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     result = found[-1] if found else {}
     if done.returncode:
-        result["failed"] = next((line for line in reversed(done.stderr.splitlines()) if "Error:" in line), done.returncode)
+        result["failed"] = next((line for line in reversed(done.stderr.splitlines()) if "Error:" in line), str(done.returncode))[
+            :200
+        ]
     return result
 
 

@@ -137,11 +137,8 @@ class Tf2Jax:
         x, _ = artifact.data()
         module = self.tf.saved_model.load(FOLDER, tags=artifact.tags)
 
-        def convert(training):
-            return self.tf2jax.convert(self.tf.function(artifact.raw(module, training)), x)
-
-        self.inference, _ = convert(False)
-        self.training, parameters = convert(True)
+        # Its conversion of the training variant fails on moving statistics ("Some updated parameters are lost").
+        self.function, parameters = self.tf2jax.convert(self.tf.function(artifact.raw(module, False)), x)
         self.parameters = self.jax.device_put(dict(parameters))
         self.jax.block_until_ready(self.parameters)
 
@@ -152,20 +149,18 @@ class Tf2Jax:
         head = (jnp.zeros((artifact.output[-1], 5)), jnp.zeros(5))
         state = [self.parameters, head]
 
+        def logits(trained, x):
+            return self.function(trained[0], x)[0] @ trained[1][0] + trained[1][1]
+
         def loss(trained, x, y):
-            features, updated = self.training(trained[0], x)
-            logits = jax.nn.log_softmax(features @ trained[1][0] + trained[1][1])
-            return -jnp.take_along_axis(logits, y[..., None], -1).mean(), updated
+            return -jnp.take_along_axis(jax.nn.log_softmax(logits(trained, x)), y[..., None], -1).mean()
 
         @jax.jit
         def step(trained, x, y):
-            (value, updated), gradient = jax.value_and_grad(loss, has_aux=True)(trained, x, y)
-            descended = jax.tree.map(lambda v, g: v - RATE * g, [updated, trained[1]], list(gradient))
-            return value, descended
+            value, gradient = jax.value_and_grad(loss)(trained, x, y)
+            return value, jax.tree.map(lambda v, g: v - RATE * g, trained, gradient)
 
-        @jax.jit
-        def predict(trained, x):
-            return self.inference(trained[0], x)[0] @ trained[1][0] + trained[1][1]
+        predict = jax.jit(logits)
 
         def train(x, y):
             value, state[:] = step(state, x, y)
