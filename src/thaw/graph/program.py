@@ -15,7 +15,6 @@ import numpy as np
 from thaw.errors import InputError
 from thaw.graph.artifact import Function, Parameter, Trace
 from thaw.graph.check_bodies import check_bodies
-from thaw.graph.check_bodies import check_bodies
 from thaw.graph.functionalize_control_flow import functionalize
 from thaw.graph.inline_functions import inline_functions
 from thaw.graph.ir import CompositeSpec, Graph, Shape, Structure, TensorSpec
