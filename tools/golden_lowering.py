@@ -3,6 +3,7 @@
 Only cases that changed since they were recorded are run again.
 """
 
+import contextlib
 import os
 import sys
 
@@ -16,6 +17,9 @@ from tensorflow.python.framework import op_def_registry
 
 from lowering import goldens
 from lowering.case import Case
+
+with contextlib.suppress(ImportError):  # only the cases of its own ops need it
+    import tensorflow_text  # noqa: F401
 
 
 def attribute(kind: str, value) -> attr_value_pb2.AttrValue:

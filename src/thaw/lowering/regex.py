@@ -152,7 +152,8 @@ def regex_split_with_offsets(
 ) -> tuple[Strings, np.ndarray, np.ndarray, np.ndarray]:
     """The pieces between delimiters (and the delimiters that match the second pattern): values, begins, ends, row splits.
 
-    Source: TensorFlow Text, regex_split.cc: empty pieces are dropped.
+    Source: TensorFlow Text, regex_split.cc: empty pieces are dropped; a text ends at its first zero byte; a pattern without a
+    group never matches.
     """
     delimiter = compiled("RegexSplitWithOffsets", delim_regex_pattern.item())
     kept = compiled("RegexSplitWithOffsets", keep_delim_regex_pattern.item())
@@ -161,11 +162,12 @@ def regex_split_with_offsets(
     begins: list[int] = []
     ends: list[int] = []
     counts = []
-    for text in input.ravel().tolist():
+    for whole in input.ravel().tolist():
+        text = whole.partition(b"\0")[0]
         spans: list[tuple[int, int]] = []
         last = 0
-        for match in delimiter.finditer(text):
-            begin, end = match.span(1) if delimiter.groups else match.span()
+        for match in delimiter.finditer(text) if delimiter.groups else ():
+            begin, end = match.span(1)
             if begin == end:
                 continue
             if last < begin:

@@ -35,7 +35,9 @@ from thaw.lowering import reductions as reductions
 from thaw.lowering import regex as regex
 from thaw.lowering import resize as resize
 from thaw.lowering import sample as sample
+from thaw.lowering import segment_trim as segment_trim
 from thaw.lowering import segments as segments
+from thaw.lowering import sentence_pieces as sentence_pieces
 from thaw.lowering import sets as sets
 from thaw.lowering import slicing as slicing
 from thaw.lowering import space as space

@@ -4,9 +4,12 @@ Malformed input follows ICU, as TensorFlow does: one error for each maximal part
 what Python's decoders report too. Imports numpy.
 """
 
+import functools
 import itertools
+import json
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -186,12 +189,13 @@ def unicode_transcode(
     return each(transcode, input)
 
 
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "replace")
+def _each_text(function: Callable[[str], str], array: Strings) -> Strings:
+    """`function` of every text; bytes that are malformed stay as they are."""
+    return each(lambda data: function(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape"), array)
 
 
 @lowering("NormalizeUTF8", host=True, gradient="none")
-def normalize_utf8(input: Strings, *, normalization_form: str = "NFKC") -> Strings:
+def normalize_utf8(input: Strings, *, normalization_form: str) -> Strings:
     """Strings in a Unicode normal form.
 
     Source: TensorFlow Text.
@@ -199,7 +203,7 @@ def normalize_utf8(input: Strings, *, normalization_form: str = "NFKC") -> Strin
     form: Any = normalization_form.upper()
     if form not in {"NFC", "NFD", "NFKC", "NFKD"}:
         raise UnhandledValueError("NormalizeUTF8", "normalization_form", normalization_form, ("NFC", "NFD", "NFKC", "NFKD"))
-    return each(lambda data: unicodedata.normalize(form, _text(data)).encode(), input)
+    return _each_text(lambda text: unicodedata.normalize(form, text), input)
 
 
 IGNORABLE = frozenset(
@@ -227,4 +231,26 @@ def case_fold_utf8(input: Strings) -> Strings:
 
     Source: TensorFlow Text (ICU's nfkc_cf normalizer).
     """
-    return each(lambda data: casefold(_text(data)).encode(), input)
+    return _each_text(casefold, input)
+
+
+@functools.cache
+def _scripts() -> tuple[np.ndarray, np.ndarray]:
+    """Where each run of code points of one script begins, and ICU's number of it."""
+    runs = json.loads(resources.files("thaw.lowering").joinpath("unicode_scripts.json").read_text())
+    starts = np.cumsum(np.array(runs["lengths"], np.int64))
+    return np.concatenate([np.zeros(1, np.int64), starts[:-1]]), np.array(runs["scripts"], np.int32)
+
+
+def script_of(codes: np.ndarray) -> np.ndarray:
+    """ICU's number of the script of each code point; -1 for what is none."""
+    starts, scripts = _scripts()
+    inside = (codes >= 0) & (codes <= 0x10FFFF)
+    places = np.searchsorted(starts, np.where(inside, codes, 0), side="right") - 1
+    return np.where(inside, scripts[places], -1).astype(np.int32)
+
+
+@lowering("UnicodeScript", host=True, gradient="none")
+def unicode_script(input: np.ndarray) -> np.ndarray:
+    """ICU's number of the script of each code point, as TensorFlow 2.21 has them (tools/make_unicode_scripts.py)."""
+    return script_of(input)

@@ -30,5 +30,3 @@ CASES = [
     case("StaticRegexFullMatch", "alternatives", s("a", "ab", "abc"), pattern="a|ab"),
     case("StaticRegexFullMatch", "s3", s("s3://x", "/tmp/x"), pattern="^s3://.*"),
 ]
-
-ELSEWHERE = {"RegexSplitWithOffsets": "test_tokenize.py: an op of TensorFlow Text"}

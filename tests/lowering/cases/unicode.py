@@ -1,5 +1,7 @@
 """Code points."""
 
+import numpy as np
+
 from lowering.cases.text import BULK, TEXT, case, i, s
 
 HOST_ENCODED = s(*["aé日😀".encode("utf-16-be"), b"\xd8\x00\x00A", b"\x00", b""])
@@ -32,6 +34,6 @@ CASES = [
     case("UnicodeTranscode", "mended", BULK, **UTF8, output_encoding="UTF-8"),
     case("UnicodeTranscode", "to-utf16", TEXT, **UTF8, output_encoding="UTF-16-BE"),
     case("UnicodeTranscode", "matrix-ignore", BULK.reshape(30, 10), **UTF8, output_encoding="UTF-8", errors="ignore"),
+    case("UnicodeScript", "every-hundredth", np.arange(-3, 0x110000, 97, dtype=np.int32).reshape(-1, 1)),
+    case("UnicodeScript", "out-of-range", i(-1, 0x10FFFF, 0x110000, 2**31 - 1)),
 ]
-
-ELSEWHERE = dict.fromkeys(("NormalizeUTF8", "CaseFoldUTF8"), "test_tokenize.py: ops of TensorFlow Text")
