@@ -163,9 +163,9 @@ class Bundle:
         for _ in range(count):
             length, at = varint(data, at, self.origin)
             lengths.append(length)
-        crc = crc32c(b"".join(_length_bytes(n) for n in lengths))
         if at + 4 + sum(lengths) != len(data):
             raise CorruptFileError(self.origin, f"the {count} strings of {key!r} do not fill its {len(data)} bytes")
+        crc = crc32c(b"".join(_length_bytes(n) for n in lengths))
         if int.from_bytes(data[at : at + 4], "little") != masked(crc):
             raise CorruptFileError(self.origin, f"the checksum of the lengths of {key!r} is wrong")
         self._verify(crc32c(data[at:], crc), entry, key)

@@ -39,8 +39,7 @@ def _input_counts() -> Mapping[str, int]:
     return {op: int(count) for count, names in table.items() for op in names.split()}
 
 
-_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
-    "Const": ("value",),
+_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "While": ("cond", "body"),
     "StatelessWhile": ("cond", "body"),
     "If": ("then_branch", "else_branch"),
@@ -50,7 +49,7 @@ _ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "PartitionedCall": ("f",),
     "StatefulPartitionedCall": ("f",),
 }
-"""The tensors and functions without which an op is none."""
+"""The functions without which an op is none."""
 
 
 class OutputTable:
@@ -143,9 +142,11 @@ def _node(proto: Message, inputs: Iterable[Tensor], origin: str) -> Node:
     takes = _input_counts().get(node.op)
     if takes is not None and takes != len(node.inputs):
         raise CorruptFileError(origin, f"the node {node.name!r} has {len(node.inputs)} inputs, and a {node.op} takes {takes}")
-    for name in _ATTRIBUTES.get(node.op, ()):
+    if node.op == "Const" and not isinstance(attrs.get("value"), np.ndarray):
+        raise CorruptFileError(origin, f"the node {node.name!r} is a Const without its 'value'")
+    for name in _FUNCTIONS.get(node.op, ()):
         value = attrs.get(name)
-        if not all(isinstance(v, (FunctionName, np.ndarray)) for v in (value if isinstance(value, tuple) else (value,))):
+        if not all(isinstance(v, FunctionName) for v in (value if isinstance(value, tuple) else (value,))):
             raise CorruptFileError(origin, f"the node {node.name!r} is a {node.op} without its {name!r}")
     return node
 

@@ -172,7 +172,7 @@ def _variable(
 ) -> LoopVariable:
     inputs = nodes[merge].inputs
     others = [t.node for t in inputs if t.node != enter]
-    if len(inputs) != 2 or len(others) != 1 or nodes[others[0]].op not in NEXT:
+    if len(inputs) != 2 or len(others) != 1 or others[0] not in nodes or nodes[others[0]].op not in NEXT:
         raise ControlFlowError(
             graph, merge, f"merges {[t.node for t in inputs]} at the head of a loop", "one Enter and one NextIteration"
         )

@@ -350,6 +350,9 @@ class Plan:
             result = self._apply(step, context, [values[i] for i in step.inputs])
             if isinstance(result, (tuple, list)):
                 for index, number in targets:
+                    if index >= len(result):
+                        there = [f"{step.node.name}:{i}" for i in range(len(result))]
+                        raise DanglingReferenceError(f"Graph {self.graph.name!r}", "tensor", f"{step.node.name}:{index}", there)
                     values[number] = result[index]
             else:
                 for _, number in targets:

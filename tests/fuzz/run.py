@@ -1,0 +1,267 @@
+"""`make fuzz`: sends damaged files of every format along their roads, and counts what comes out.
+
+A child process works, sample after sample, and puts each into shared memory before it begins; where a bound ends the child,
+the parent knows the sample, writes it down and starts another child. New places from which errors come are worth more damage:
+their samples join the seeds. Figures and findings go to a folder; the result is failure if there was any finding.
+"""
+
+import argparse
+import json
+import mmap
+import os
+import signal
+import struct
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path[:0] = [p for p in [str(Path(__file__).parents[1])] if p not in sys.path]
+
+from fuzz.execution import MEMORY, SECONDS, arm, bounded, execute, keep, pack, resident, stack_of, unpack  # noqa: E402
+from fuzz.targets import TARGETS, Sample, Target  # noqa: E402
+
+SHARED = 64 << 20
+"""Bytes of the memory between parent and child: counters, then the sample at work."""
+
+COUNTERS = struct.Struct("<8Q")
+GROWTH = 300 << 20
+"""Bytes that a child may keep (Keras remembers much) before the next one takes over."""
+
+MOST_SEEDS = 2000
+LARGEST_SAMPLE = 200_000
+NEXT_CHILD, DONE = 3, 0
+
+
+@dataclass
+class Tally:
+    """The figures of one format."""
+
+    executions: int = 0
+    read: int = 0
+    refused: int = 0
+    places: int = 0
+    slowest: float = 0.0
+    seconds: float = 0.0
+    findings: Counter[str] = field(default_factory=Counter)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON's own types."""
+        rate = self.executions / self.seconds if self.seconds else 0
+        return {
+            "executions": self.executions,
+            "per_second": round(rate, 1),
+            "read": self.read,
+            "refused": self.refused,
+            "places": self.places,
+            "slowest_seconds": round(self.slowest, 3),
+            "findings": dict(self.findings),
+        }
+
+
+class Shared:
+    """Memory between parent and child: what was done, and the sample at work."""
+
+    def __init__(self) -> None:
+        self.memory = mmap.mmap(-1, SHARED)
+        self.memory[: COUNTERS.size] = bytes(COUNTERS.size)
+
+    def begin(self, sample: Sample) -> None:
+        data = pack(sample)[: SHARED - COUNTERS.size - 8]
+        at = COUNTERS.size
+        self.memory[at : at + 8] = len(data).to_bytes(8, "little")
+        self.memory[at + 8 : at + 8 + len(data)] = data
+
+    def sample(self) -> Sample:
+        at = COUNTERS.size
+        size = int.from_bytes(self.memory[at : at + 8], "little")
+        return unpack(self.memory[at + 8 : at + 8 + size])
+
+    def store(self, *numbers: int) -> None:
+        self.memory[: COUNTERS.size] = COUNTERS.pack(*numbers, *[0] * (8 - len(numbers)))
+
+    def load(self) -> tuple[int, ...]:
+        return COUNTERS.unpack(self.memory[: COUNTERS.size])
+
+
+def work(target: Target, seed: int, shared: Shared, out: Path, stack_path: Path, executions: int, seconds: float) -> int:
+    """The child: samples without end, until it has done enough or grown too much."""
+    rng = Random(seed)
+    seeds = list(target.seeds().values())
+    for sample in seeds:  # what is made once for all is not put down to the first damaged sample
+        shared.begin(sample)
+        outcome = execute(target, sample)
+        if outcome.problem and outcome.seconds <= SECONDS:
+            keep(out, target.name, sample, f"a whole seed {outcome.problem}", outcome.place, stack_of(outcome.error))
+    whole = len(seeds)
+    places: set[tuple[str, ...]] = set()
+    end, base = time.monotonic() + seconds, resident()
+    done = read = refused = slowest = bad = 0
+    with stack_path.open("w") as stack_file, bounded(stack_file, SECONDS, MEMORY):
+        while done < executions and time.monotonic() < end:
+            sample = seeds[rng.randrange(whole if rng.random() < 0.5 else len(seeds))]
+            changed = target.mutate(rng, sample, seeds[rng.randrange(whole)])
+            shared.begin(changed)
+            arm(SECONDS)
+            outcome = execute(target, changed)
+            arm(0)
+            done += 1
+            slowest = max(slowest, int(outcome.seconds * 1e6))
+            if problem := outcome.problem:
+                bad += 1
+                keep(out, target.name, changed, problem, outcome.place, stack_of(outcome.error))
+            read, refused = read + (outcome.error is None), refused + (outcome.error is not None)
+            if outcome.place not in places:
+                places.add(outcome.place)
+                if sum(map(len, changed.values())) < LARGEST_SAMPLE:
+                    seeds[whole:] = [*seeds[whole:], changed][-MOST_SEEDS:]
+            shared.store(done, read, refused, len(places), slowest, bad)
+            if done % 200 == 0 and resident() - base > GROWTH:
+                return NEXT_CHILD
+    return DONE
+
+
+class Fuzzer:
+    """The parent.
+
+    Args:
+        out: the folder for findings and figures.
+        seed: of all randomness.
+    """
+
+    def __init__(self, out: Path, seed: int) -> None:
+        self.out = out
+        self.seed = seed
+        self.tallies: dict[str, Tally] = {}
+        self.shown = 0.0
+
+    def run(self, target: Target, executions: int, seconds: float) -> None:
+        """Fuzzes one format for so many executions or seconds, whichever is over first."""
+        tally = self.tallies.setdefault(target.name, Tally())
+        end, enough = time.monotonic() + seconds, tally.executions + executions
+        while tally.executions < enough and time.monotonic() < end:
+            self._child(target, tally, enough - tally.executions, end - time.monotonic())
+        self.show(target, tally, last=True)
+
+    def _child(self, target: Target, tally: Tally, executions: int, seconds: float) -> None:
+        shared = Shared()
+        self.seed += 1
+        begun = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="thaw-fuzz-") as name:
+            stack = Path(name) / "stack.txt"
+            child = os.fork()
+            if child == 0:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                code = 1
+                try:
+                    code = work(target, self.seed, shared, self.out, stack, executions, seconds)
+                except BaseException as error:  # of the harness, not of the target
+                    print(stack_of(error), file=sys.stderr)
+                finally:
+                    os._exit(code)
+            while True:
+                ended, status = os.waitpid(child, os.WNOHANG)
+                if ended:
+                    break
+                time.sleep(0.05)
+                self.show(target, tally, shared)
+            done, read, refused, places, slowest, bad = shared.load()[:6]
+            tally.executions += done
+            tally.read += read
+            tally.refused += refused
+            tally.places = max(tally.places, places)
+            tally.slowest = max(tally.slowest, slowest / 1e6)
+            tally.seconds += time.monotonic() - begun
+            if bad:
+                tally.findings["wrong error"] += bad
+            self._judge(target, tally, shared, status, stack)
+
+    def _judge(self, target: Target, tally: Tally, shared: Shared, status: int, stack: Path) -> None:
+        """Notes why a child ended, where that is a finding."""
+        if os.WIFEXITED(status):
+            if os.WEXITSTATUS(status) not in (DONE, NEXT_CHILD):
+                raise RuntimeError(f"the harness failed on {target.name}; its error stands above")
+            return
+        number = os.WTERMSIG(status)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        text = stack.read_text() if stack.exists() else ""
+        if number == signal.SIGPROF:
+            problem = f"took more than {SECONDS} s of processor time"
+            tally.slowest = max(tally.slowest, SECONDS)
+        else:
+            problem = f"ended the process: {signal.Signals(number).name}"
+        tally.executions += 1
+        tally.findings["hang" if number == signal.SIGPROF else "crash"] += 1
+        where = tuple(line.strip() for line in text.splitlines() if line.startswith("  File "))[:3]
+        keep(self.out, target.name, shared.sample(), problem, where, text)
+
+    def show(self, target: Target, tally: Tally, shared: Shared | None = None, *, last: bool = False) -> None:
+        """The line of progress, every two seconds."""
+        if not last and time.monotonic() - self.shown < 2:
+            return
+        self.shown = time.monotonic()
+        done, read, *_ = shared.load() if shared else (0, 0)
+        total = tally.executions + done
+        every = sum(t.executions for t in self.tallies.values()) + done
+        share = (tally.read + read) / max(total, 1)
+        line = f"{target.name:16} {total:>9,} executions, {share:4.0%} read, {tally.places:4} places, "
+        line += f"slowest {tally.slowest:.2f} s, findings {dict(tally.findings) or 0}; {every:,} in all"
+        print(line, end="\n" if last or not sys.stdout.isatty() else "\r", flush=True)
+
+    def write(self) -> None:
+        """Puts the figures into the folder, added to what runs before this one left there."""
+        path = self.out / "figures.json"
+        before = json.loads(path.read_text())["formats"] if path.exists() else {}
+        formats = {name: tally.to_json() for name, tally in self.tallies.items()}
+        for name, row in before.items():
+            mine = formats.setdefault(name, {**row, "executions": 0, "read": 0, "refused": 0, "findings": {}})
+            for key in ("executions", "read", "refused"):
+                mine[key] += row[key]
+            for key in ("places", "slowest_seconds"):
+                mine[key] = max(mine[key], row[key])
+            mine["findings"] = dict(Counter(mine["findings"]) + Counter(row["findings"]))
+        total = sum(row["executions"] for row in formats.values())
+        path.write_text(json.dumps({"executions": total, "formats": dict(sorted(formats.items()))}, indent=2) + "\n")
+
+
+def main() -> int:
+    """The command; see `make fuzz`."""
+    parser = argparse.ArgumentParser(description="Damaged files of every format, until a bound is broken or time is over.")
+    parser.add_argument("--seconds", type=float, help="of all formats together (60)")
+    parser.add_argument("--executions", type=int, help="of all formats together, instead of seconds")
+    parser.add_argument("--format", nargs="*", choices=sorted(TARGETS), default=sorted(TARGETS), help="only these")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="of the random source")
+    parser.add_argument("--out", type=Path, default=Path("fuzz-output"), help="folder for findings and figures")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    targets = [TARGETS[name] for name in given.format or sorted(TARGETS)]
+    weights = sum(t.weight for t in targets)
+    print(f"seed {given.seed}, findings and figures in {given.out}")
+    fuzzer = Fuzzer(given.out, given.seed)
+    try:
+        for target in targets:
+            share = target.weight / weights
+            if given.executions:
+                fuzzer.run(target, max(1, round(given.executions * share)), float("inf"))
+            else:
+                fuzzer.run(target, sys.maxsize, (given.seconds or 60.0) * share)
+    finally:
+        fuzzer.write()
+    found = sum((t.findings for t in fuzzer.tallies.values()), Counter[str]())
+    total = sum(t.executions for t in fuzzer.tallies.values())
+    print(
+        f"{total:,} executions; "
+        + (f"findings: {dict(found)}, see {given.out}" if found else "only errors of ours, within all bounds")
+    )
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
