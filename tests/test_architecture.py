@@ -34,7 +34,7 @@ LAYERS = [
         "mending",
         "model_file",
     },
-    {"finetune", "report"},
+    {"finetune", "export", "report"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -43,7 +43,13 @@ RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 
 # Which files may touch a backend, inside functions only.
 BACKENDS = {"tensorflow", "tf_keras", "tensorflow_hub", "jax", "jaxlib", "torch"}
-BACKEND_FILES = {"lowering/kernels.py", "lowering/loop_kernels.py", "lowering/special_kernels.py", "trainable/hooks.py"}
+BACKEND_FILES = {
+    "lowering/kernels.py",
+    "lowering/loop_kernels.py",
+    "lowering/sequence_kernels.py",
+    "lowering/special_kernels.py",
+    "trainable/hooks.py",
+}
 # Of these, the one that may lean on Keras' internals.
 KERAS_INTERNALS = {"trainable/hooks.py"}
 

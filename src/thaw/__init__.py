@@ -3,6 +3,7 @@
 from thaw.allocator import tune_allocator
 from thaw.errors import ThawError
 from thaw.explanation import explain
+from thaw.export import export
 from thaw.finetune.schedule import Phase, gradual_unfreezing, layerwise_decay, probe_then_full, schedule
 from thaw.inspection import inspect
 from thaw.layer import KerasLayer
@@ -22,6 +23,7 @@ __all__ = [
     "all_of",
     "any_of",
     "explain",
+    "export",
     "freeze",
     "gradual_unfreezing",
     "inspect",

@@ -58,6 +58,8 @@ A message is one sentence of what happened (with the values), one of what was ex
     │   ├── RelaxationError            an op cannot be given a gradient
     │   └── ScheduleError              the phases of a training schedule do not fit together
     ├── HubArgumentError               the arguments of KerasLayer contradict the artifact
+    ├── NotExportableError             a model that computes something else than its artifact did
+    ├── ExportTargetError              the place to export to cannot be used
     ├── WeightsMissingError            a layer was made from a config and its weights never loaded
     └── DataError                      the data for fine-tuning cannot be used
         ├── DataNotFoundError
@@ -765,3 +767,24 @@ class PieceError(SelectionError):
             "lie before the outputs, and all that the outputs need. Leave out what is not needed, and name in `inputs=` what is "
             "(an input of the whole graph by its own name)."
         )
+
+
+class NotExportableError(ThawError, ValueError):
+    """A model computes something else than the artifact did, and so cannot be written in its place."""
+
+    def __init__(self, name: str, what: str, which: Sequence[str], layer: str) -> None:
+        alone = (
+            f"`thaw.export(model.get_layer({layer!r}), path)` (`--layer {layer}`) writes that layer alone, and " if layer else ""
+        )
+        super().__init__(
+            f"The model {name!r} cannot be written back: {what}: {listed(which)}. Expected a `thaw.KerasLayer` with the graph "
+            f"that it was opened with, and nothing around it. {alone}`model.save` keeps everything for Keras, or "
+            "`model.export(path)` of Keras makes a SavedModel of it all."
+        )
+
+
+class ExportTargetError(ThawError, OSError):
+    """The place to export to cannot be used."""
+
+    def __init__(self, path: object, what: str, do: str) -> None:
+        super().__init__(f"{str(path)!r} {what}. Expected a new or empty folder, or a new .pb file for a frozen graph. {do}.")

@@ -36,8 +36,12 @@ def load(handle: str | os.PathLike[str]) -> Artifact:
 
 
 def embed(artifact: Artifact) -> dict[str, str]:
-    """The artifact's small files as text, for a config: enough to make its layer again, weights aside."""
-    return {name: base64.b64encode(zlib.compress(data, 6)).decode("ascii") for name, data in artifact.files.items()}
+    """The artifact's small files as text, for a config: enough to make its layer again, weights aside.
+
+    Constants that became variables are weights, too: they are kept with those, and not twice.
+    """
+    files = formats.emptied(artifact)
+    return {name: base64.b64encode(zlib.compress(data, 6)).decode("ascii") for name, data in files.items()}
 
 
 def open_again(handle: str, embedded: Mapping[str, str] | None) -> tuple[Artifact, bool]:

@@ -6,7 +6,16 @@ import numpy as np
 
 import thaw
 from provoke import Row
-from thaw.errors import HubArgumentError, InsideLoopError, PieceError, RelaxationError, UnknownLayerError, WeightsMissingError
+from thaw.errors import (
+    ExportTargetError,
+    HubArgumentError,
+    InsideLoopError,
+    NotExportableError,
+    PieceError,
+    RelaxationError,
+    UnknownLayerError,
+    WeightsMissingError,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOPS = ROOT / "tests" / "models" / "tf1" / "control_flow"
@@ -47,6 +56,20 @@ ROWS = [
         "The outputs 'digits/block_0_relu/Relu' cannot be computed from these inputs: nothing is computed from",
         "Expected `inputs=` that lie before the outputs",
         "Leave out what is not needed",
+    ),
+    Row(
+        NotExportableError,
+        lambda tmp_path: thaw.export(thaw.KerasLayer(DIGITS, outputs="digits/block_0_relu/Relu"), tmp_path / "out"),
+        "cannot be written back: the layer runs another graph than the artifact holds: 'outputs'",
+        "Expected a `thaw.KerasLayer` with the graph that it was opened with",
+        "`model.save` keeps everything for Keras",
+    ),
+    Row(
+        ExportTargetError,
+        lambda tmp_path: thaw.export(thaw.KerasLayer(DIGITS), tmp_path / "nowhere" / "out"),
+        "which does not exist",
+        "Expected a new or empty folder",
+        "Make that folder, or name another",
     ),
     Row(
         WeightsMissingError,

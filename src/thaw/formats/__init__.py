@@ -9,8 +9,8 @@ from thaw.formats import hub_v1 as _hub_v1
 from thaw.formats import saved_model as _saved_model
 from thaw.formats.files import DirectoryFiles, Files, MemoryFiles
 from thaw.formats.reader import READERS, read, reader
-from thaw.formats.rewrite import rewritten
+from thaw.formats.rewrite import emptied, rewritten
 
-__all__ = ["READERS", "DirectoryFiles", "Files", "MemoryFiles", "read", "reader", "rewritten"]
+__all__ = ["READERS", "DirectoryFiles", "Files", "MemoryFiles", "emptied", "read", "reader", "rewritten"]
 
 del _frozen_graph, _hub_v1, _saved_model

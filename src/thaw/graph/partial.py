@@ -139,8 +139,8 @@ def _find(flat: Graph, name: str, library: Mapping[str, Graph]) -> Tensor:
     except UnknownTensorError:
         for node in flat.nodes.values():
             for body in bodies(node, library):
-                inside = name.rpartition("/")[2].partition(":")[0]
-                if name.startswith(f"{node.name}/") and any(n.rpartition("/")[2] == inside for n in body.nodes):
+                leaf = name.rpartition("/")[2].partition(":")[0]
+                if name.startswith(f"{node.name}/") and any(n.rpartition("/")[2] == leaf for n in body.nodes):
                     raise InsideLoopError(name, node.op, node.name) from None
         raise
     inside = _inside(flat, [tensor.node]).get(tensor.node)
