@@ -107,7 +107,7 @@ class Running:
             code = self.process.returncode
             last = " ".join(self.said.read_text(errors="replace").split())[-300:]
             if code is None:
-                found[stage] = f"no: took more than {self.timeout:.0f} s"
+                found[stage] = f"no: took more than {self.timeout:g} s"
             elif code < 0:
                 found[stage] = f"no: crashed by {signal.Signals(-code).name}: {last}"
             else:
