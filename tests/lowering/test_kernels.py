@@ -9,6 +9,8 @@ import pytest
 
 from gradients import vjp
 from thaw.lowering import kernels
+from thaw.lowering import table as table  # every op
+from thaw.lowering.registry import LOWERINGS
 
 BACKEND = keras.backend.backend()
 R = np.random.default_rng(21)
@@ -61,8 +63,8 @@ WINDOWS = {
     "1x1-stride2-narrow-channels": ((60, 60), (1, 1), (2, 2), "SAME", (1, 1)),
     "1x1-stride2": ((5, 6), (1, 1), (2, 2), "SAME", (1, 1)),
 }
-# On JAX only windows of one element have a kernel of their own.
-CONVOLUTIONS = {name: row for name, row in WINDOWS.items() if BACKEND != "jax" or name.startswith("1x1")}
+# On JAX only windows of one element, and such as move along the last axis alone, have a kernel of their own.
+CONVOLUTIONS = {name: row for name, row in WINDOWS.items() if BACKEND != "jax" or name.startswith(("1x1", "oblong"))}
 WINDOW = ("size", "window", "strides", "padding", "dilations")
 each_window = pytest.mark.parametrize(WINDOW, WINDOWS.values(), ids=WINDOWS)
 
@@ -73,6 +75,34 @@ def test_convolution(monkeypatch, size, window, strides, padding, dilations):
         return kernels.convolution(x, k, strides=strides, padding=padding, dilations=dilations)
 
     twice(monkeypatch, function, [f(2, *size, 4), f(*window, 4, 3)])
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID", ((0, 0), (3, 1))])
+@pytest.mark.parametrize(("size", "window"), [((1, 9), (1, 3)), ((4, 9), (1, 5)), ((9, 1), (2, 1))])
+def test_convolution_over_time(monkeypatch, size, window, padding):
+    padding = padding if isinstance(padding, str) or window[0] == 1 else padding[::-1]
+
+    def function(x, k):
+        return kernels.convolution(x, k, strides=(1, 1), padding=padding, dilations=(1, 1))
+
+    twice(monkeypatch, function, [f(3, *size, 4), f(*window, 4, 6)])
+
+
+@pytest.mark.parametrize(
+    ("op", "axis", "keep_dims", "ties"),
+    [("Max", [1], False, False), ("Max", [0, -1], True, True), ("Min", [0, 1, 2], False, True), ("Max", [], False, False)],
+)
+def test_extrema(monkeypatch, op, axis, keep_dims, ties):
+    x = R.integers(0, 3, (4, 5, 6)).astype("float32") if ties else f(4, 5, 6)
+    twice(monkeypatch, lambda x: LOWERINGS[op].function(x, np.array(axis, "int32"), keep_dims=keep_dims), [x])
+
+
+@pytest.mark.parametrize(("widths", "axis"), [([2, 2, 2], 1), ([1, 4, 0, 1], 1), ([3, 1], 0)])
+def test_parts(monkeypatch, widths, axis):
+    def function(x):
+        return LOWERINGS["SplitV"].function(x, np.array(widths), np.int32(axis))
+
+    twice(monkeypatch, function, [f(4, 6, 3)])
 
 
 @each_window

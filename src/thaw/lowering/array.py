@@ -11,6 +11,7 @@ import numpy
 from keras import ops
 
 from thaw.errors import ShapeRefusedError
+from thaw.lowering import kernels, sequence_kernels
 from thaw.lowering.elementwise import alike, apply
 from thaw.lowering.registry import lowering
 from thaw.lowering.run import Context
@@ -274,6 +275,8 @@ def _parts(value: Value, widths: Sequence[int], axis: int) -> tuple[Value, ...]:
     """Consecutive slices of the given widths along an axis."""
     if len(widths) == 1:
         return (value,)
+    if kernels.chosen("torch", "tensorflow") and not is_host(value):
+        return sequence_kernels.parts(value, widths, axis)
     ends = numpy.cumsum(widths).tolist()
     lead = (slice(None),) * axis
     return tuple(value[(*lead, slice(end - width, end))] for width, end in zip(widths, ends, strict=True))

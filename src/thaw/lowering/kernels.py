@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from thaw.lowering import sequence_kernels
 from thaw.lowering.values import Value, dtype_of, static_shape
 from thaw.lowering.windows import Padding, Pads, lowest, output_sizes, pad, pads_of, taps
 
@@ -103,7 +104,8 @@ def convolution(x: Value, kernel: Value, *, strides: Sequence[int], padding: Pad
     """`convolution_plain`, by whatever is fastest.
 
     PyTorch: `conv2d` on permuted views, without layout copies: with native batch normalization x2.3 of Keras' training
-    step of MobileNetV2 (224, batch 32). JAX on a CPU: 1x1 windows as matrix products, x1.29 of such a step at 96.
+    step of MobileNetV2 (224, batch 32). JAX on a CPU: 1x1 windows as matrix products, x1.29 of such a step at 96; small windows
+    over one axis with gradients of their own (`sequence_kernels`).
     Everywhere: windows of one element skip what their strides skip before they convolve; oneDNN 3.12 (PyTorch 2.13,
     TensorFlow 2.21) writes past its memory in the gradient of such a convolution of fewer than 16 channels, with AVX-512.
     """
@@ -117,6 +119,8 @@ def convolution(x: Value, kernel: Value, *, strides: Sequence[int], padding: Pad
     dense = set(kernel.shape[:-2]) == {1} and kernel.shape[-2] == x.shape[-1]
     if dense and unpadded and chosen("jax-cpu"):
         return _as_product(x, kernel)
+    if chosen("jax-cpu") and sequence_kernels.is_over_time(x, kernel, strides, dilations):
+        return sequence_kernels.convolution_over_time(x, kernel, padding)
     return convolution_plain(x, kernel, strides=strides, padding=padding, dilations=dilations)
 
 

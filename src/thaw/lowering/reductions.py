@@ -6,10 +6,11 @@ from typing import Any
 import numpy
 from keras import ops
 
+from thaw.lowering import kernels, sequence_kernels
 from thaw.lowering.elementwise import apply
 from thaw.lowering.math import is_complex
 from thaw.lowering.registry import lowering
-from thaw.lowering.values import Value, cast, dtype_of, sizes, static_shape
+from thaw.lowering.values import Value, cast, dtype_of, is_host, sizes, static_shape
 
 
 def axes_of(x: Value, axis: Value) -> tuple[int, ...]:
@@ -71,6 +72,9 @@ def _extremum(name: str, empty: float) -> Callable[..., Value]:
 
 def _equal_shares(name: str, input: Value, axis: Value, keep_dims: bool) -> Value:
     """Max or Min whose gradient is shared equally between equal extrema, as TensorFlow does (PyTorch does too)."""
+    axes = axes_of(input, axis)
+    if kernels.chosen("jax-cpu") and axes and "float" in dtype_of(input) and not is_host(input) and 0 not in static_shape(input):
+        return sequence_kernels.extremum(name, input, axes, keep_dims)
     return _reduce(_extremum(name, -1 if name == "max" else 1), input, axis, keep_dims)
 
 
