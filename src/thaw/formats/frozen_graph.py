@@ -1,4 +1,4 @@
-"""A frozen GraphDef (`.pb`): weights are constants in the graph, and nothing says what goes in and what comes out.
+"""A frozen GraphDef (`.pb`, `.pbtxt`): weights are constants in the graph, and nothing says what goes in and what comes out.
 
 Placeholders without which an output cannot be computed are taken for inputs, tensors that nothing consumes for outputs: one
 signature, "frozen". Imports artifact and its neighbours in formats.
@@ -9,13 +9,18 @@ from thaw.formats.files import Files
 from thaw.formats.graph_def import Library, OutputTable, nodes_of
 from thaw.formats.protos import parse
 from thaw.formats.reader import reader
+from thaw.formats.text import bytes_of_text, is_graph_text
 from thaw.graph.artifact import Artifact, Function, MetaGraph, Trace
 from thaw.graph.ir import Graph, Node, Structure, Tensor, TensorSpec
 from thaw.graph.tap import dtype_of_node
 
 SIGNATURE = "frozen"
-NO_OUTPUTS = frozenset({"NoOp", "Assert", "Const", "Placeholder", "SaveV2", "MergeV2Checkpoints", "Print", "HostConst"})
-"""Ops that are no output even where nothing consumes them."""
+NO_OUTPUTS = frozenset({
+    "NoOp", "Assert", "Const", "Placeholder", "SaveV2", "MergeV2Checkpoints", "Print", "HostConst",
+    "ScalarSummary", "HistogramSummary", "ImageSummary", "AudioSummary", "AudioSummaryV2", "TensorSummary", "TensorSummaryV2",
+    "MergeSummary",
+})  # fmt: skip
+"""Ops that are no output even where nothing consumes them: effects, constants, and what only TensorBoard reads."""
 
 CONTROL_FLOW = frozenset({"Exit", "Switch", "Merge", "Enter", "NextIteration", "LoopCond"})
 LAST_WITHOUT_SCALARS = 21
@@ -23,6 +28,8 @@ LAST_WITHOUT_SCALARS = 21
 
 _FIRST_BYTES = (b"\x0a", b"\x12", b"\x1a", b"\x22")
 """How a GraphDef begins: with a node, or more rarely with its versions or its library."""
+_BEGINNING = 4096
+"""Bytes in which the text of a GraphDef must have said what it is: comments may stand before."""
 
 
 OTHER_FILES = frozenset({"saved_model.pb", "tfhub_module.pb", "fingerprint.pb", "keras_metadata.pb"})
@@ -30,18 +37,24 @@ OTHER_FILES = frozenset({"saved_model.pb", "tfhub_module.pb", "fingerprint.pb", 
 
 
 def graph_file(files: Files) -> str | None:
-    """The name of the one `.pb` file that could be a GraphDef."""
-    candidates = [n for n in files.list() if n.endswith(".pb") and "/" not in n and n not in OTHER_FILES]
-    return candidates[0] if len(candidates) == 1 and not files.exists("saved_model.pb") else None
+    """The name of the one `.pb` file that could be a GraphDef; where there is no such file, of the one `.pbtxt` file."""
+    if files.exists("saved_model.pb"):
+        return None
+    top = [n for n in files.list() if "/" not in n and n not in OTHER_FILES]
+    candidates = [n for n in top if n.endswith(".pb")] or [n for n in top if n.endswith(".pbtxt")]
+    return candidates[0] if len(candidates) == 1 else None
 
 
 def is_frozen_graph(files: Files) -> bool:
-    """Whether there is one `.pb` file that begins like a GraphDef."""
+    """Whether there is one `.pb` or `.pbtxt` file that begins like a GraphDef, in bytes or as text."""
     name = graph_file(files)
-    return name is not None and bytes(files.map(name)[:1]) in _FIRST_BYTES
+    if name is None:
+        return False
+    beginning = bytes(files.map(name)[:_BEGINNING])
+    return beginning[:1] in _FIRST_BYTES or is_graph_text(beginning)
 
 
-@reader("frozen_graph", looks_for="a .pb file with a GraphDef, alone in its folder or given itself", detect=is_frozen_graph)
+@reader("frozen_graph", looks_for="a .pb (or .pbtxt) file with a GraphDef, alone in its folder or itself", detect=is_frozen_graph)
 def read_frozen_graph(files: Files) -> Artifact:
     """The artifact of a frozen graph.
 
@@ -52,6 +65,8 @@ def read_frozen_graph(files: Files) -> Artifact:
     name = graph_file(files) or ""
     origin = f"{files.origin}/{name}" if not files.origin.endswith(name) else files.origin
     data = files.read(name)
+    if is_graph_text(data[:_BEGINNING]):
+        data = bytes_of_text("GraphDef", data, origin)
     proto = parse("GraphDef", data, origin)
     if not proto.node:
         raise CorruptFileError(origin, "it holds no nodes; if it is a GraphDef, it is an empty one")

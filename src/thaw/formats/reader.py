@@ -1,4 +1,7 @@
-"""The registry of format readers, and `read`, which picks the one whose files these are. Imports errors, registry, files."""
+"""The registry of format readers, and `read`, which picks the one whose files these are.
+
+Imports errors, registry, files and text.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,6 +10,7 @@ from pathlib import Path
 
 from thaw.errors import MissingFileError, UnknownFormatError
 from thaw.formats.files import DirectoryFiles, Files
+from thaw.formats.text import with_binary_graph
 from thaw.graph.artifact import Artifact
 from thaw.registry import Registry
 
@@ -47,13 +51,13 @@ def read(source: str | PathLike[str] | Files) -> Artifact:
     """The artifact in a folder, in a file, or among given files.
 
     Args:
-        source: a folder, a model file (`saved_model.pb` stands for its folder), or `Files`.
+        source: a folder, a model file (`saved_model.pb` or `.pbtxt` stands for its folder), or `Files`.
 
     Raises:
         UnknownFormatError: no reader knows these files.
         FormatError: the one that knows them cannot read them.
     """
-    files = _files(source) if isinstance(source, (str, PathLike)) else source
+    files = with_binary_graph(_files(source) if isinstance(source, (str, PathLike)) else source)
     for candidate in READERS.values():
         if candidate.detect(files):
             return candidate.read(files)
@@ -64,7 +68,7 @@ def _files(source: str | PathLike[str]) -> Files:
     path = Path(source)
     if not path.exists():
         raise MissingFileError(path.parent, path.name)
-    return DirectoryFiles(path.parent if path.name in {"saved_model.pb", "tfhub_module.pb"} else path)
+    return DirectoryFiles(path.parent if path.name in {"saved_model.pb", "saved_model.pbtxt", "tfhub_module.pb"} else path)
 
 
 def small_files(files: Files, *names: str) -> Mapping[str, bytes]:

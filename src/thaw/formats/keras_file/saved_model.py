@@ -22,6 +22,7 @@ from thaw.formats.keras_file.training import compile_as_saved
 from thaw.formats.keras_file.vocabulary import Vocabulary
 from thaw.formats.keras_file.weights import Stored, assign_weights
 from thaw.formats.protos import Message, parse
+from thaw.formats.text import with_binary_graph
 
 __all__ = ["read_keras_saved_model"]
 
@@ -36,7 +37,7 @@ def read_keras_saved_model(path: Path, vocabulary: Vocabulary) -> Any:
         ConfigNotNativeError: Keras did not write it, wrote no config, or the config has what Keras 3 does not.
         FormatError: The files are damaged.
     """
-    files = DirectoryFiles(path)
+    files = with_binary_graph(DirectoryFiles(path))
     saved = parse("SavedModel", files.read("saved_model.pb"), str(path))
     graphs = [graph for graph in saved.meta_graphs if len(graph.object_graph_def.nodes)]
     metadata = _metadata(files, graphs[0].object_graph_def.nodes if graphs else (), path)
