@@ -8,6 +8,7 @@ import pytest
 
 import thaw
 from thaw.errors import InsideLoopError, PieceError, UnknownTensorError
+from thaw.graph.partial import output_of_scope
 from thaw.inspection import list_tensors
 
 MODELS = Path(__file__).parent / "models"
@@ -132,3 +133,71 @@ def test_tensors_inside_of_loops_and_branches_are_refused_S10(name: str) -> None
         with pytest.raises(InsideLoopError, match="inside of the"):
             thaw.KerasLayer(loops, **given)
     assert name not in [tensor for tensor, _ in list_tensors(loops)]
+
+
+# Taps: layer.input, layer.get_layer(x).output, layer.tap(...)
+
+
+def test_the_output_of_an_inner_layer_makes_a_feature_extractor_S10() -> None:
+    layer = thaw.KerasLayer(DIGITS)
+    model = keras.Model(layer.input, layer.get_layer("block_0_bn").output)
+    expected = thaw.KerasLayer(DIGITS, outputs="*block_0_bn/FusedBatchNormV3")(IMAGES)
+    np.testing.assert_array_equal(array(model(IMAGES)), array(expected))
+    assert layer.get_layer("block_0_bn").output is layer.get_layer("block_0_bn").output
+    kernel = layer.source_variables["block_0_conv/kernel"]
+    assert any(weight is kernel for weight in model.weights) and len(model.weights) == 5
+    kernel.assign(array(kernel) * 2)
+    assert not np.allclose(array(model(IMAGES)), array(expected))
+
+
+def test_taps_hang_on_the_inputs_of_the_model_around_S10() -> None:
+    layer = thaw.KerasLayer(DIGITS, name="digits")
+    whole = keras.Sequential([keras.Input((8, 8, 1)), layer, keras.layers.Dense(2)])
+    features = keras.Model(whole.inputs, whole.get_layer("digits").get_layer("features").output)
+    assert features(IMAGES).shape[0] == 3 and layer.input is whole.inputs[0]
+    np.testing.assert_array_equal(array(keras.Model(layer.input, layer.output)(IMAGES)), array(layer(IMAGES)))
+
+
+def test_what_a_tap_trains_its_layer_has_and_both_are_saved_S10(tmp_path: Path) -> None:
+    layer = thaw.KerasLayer(DIGITS, trainable=True)
+    low, high = layer.tap(["*block_0_pool/MaxPool", "*block_1_pool/MaxPool"])(layer.input)
+    pooled = [keras.layers.GlobalAveragePooling2D()(t) for t in (low, high)]
+    model = keras.Model(layer.input, keras.layers.Dense(2)(keras.layers.Concatenate()(pooled)))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    before = {name: array(v).copy() for name, v in layer.source_variables.items()}
+    model.fit(IMAGES, np.arange(3) % 2, verbose=0)
+    moved = {name for name, v in layer.source_variables.items() if not np.array_equal(array(v), before[name])}
+    assert {name.split("/")[0] for name in moved} == {"block_0_conv", "block_0_bn", "block_1_conv", "block_1_bn"}
+    assert {name for name in before if not name.startswith("features")} == moved
+    model.save(tmp_path / "taps.keras")
+    again = keras.saving.load_model(tmp_path / "taps.keras")
+    np.testing.assert_allclose(array(again(IMAGES)), array(model(IMAGES)), rtol=1e-6)
+
+
+def test_taps_leave_flags_and_regularization_alone_S10() -> None:
+    layer = thaw.KerasLayer(MODELS / "tf2" / "half_plus_one", trainable=True)
+    losses = array(sum(layer.losses))
+    flags = [v.trainable for v in layer.source_variables.values()]
+    (name, *_), *_ = reversed(list_tensors(MODELS / "tf2" / "half_plus_one"))
+    piece = layer.tap(name)
+    assert [v.trainable for v in layer.source_variables.values()] == flags
+    np.testing.assert_array_equal(array(sum(layer.losses)), losses)
+    np.testing.assert_array_equal(array(sum(piece.losses)), losses)
+
+
+def test_the_output_of_a_recurrent_layer_of_TensorFlow_1_S10() -> None:
+    layer = thaw.KerasLayer(MODELS / "seeds" / "elmo_like")
+    strings = np.array(["the cat sat", "on a mat"], dtype=object)
+    cell = layer.get_layer("bilm").get_layer("bilm/RNN_0/rnn/lstm_cell")
+    made = cell.output._keras_history.operation
+    assert tuple(made(strings).shape[:2]) == (2, 3)
+
+
+def test_a_scope_that_nothing_comes_out_of_has_no_output_S10() -> None:
+    assert output_of_scope(thaw.KerasLayer(DIGITS).program, ["nowhere"], []) is None
+
+
+def test_where_tracing_wants_numbers_the_free_axes_are_found_by_two_S10() -> None:
+    layer = thaw.KerasLayer(MODELS / "behaviour" / "transformer")
+    assert keras.tree.flatten(layer.input)[0].shape[0] is None
+    assert layer.get_layer("norm_1").output.shape[0] is None

@@ -3,13 +3,15 @@
 Knows Keras and the IR's specs; knows no program and holds nothing.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from thaw.graph.ir import CompositeSpec, Shape
+from thaw.errors import HubArgumentError
+from thaw.graph.ir import CompositeSpec, Shape, Structure, TensorSpec
 from thaw.lowering.strings import strings
 
 
@@ -80,3 +82,47 @@ def shapes_to_symbols(shapes: Any, dtypes: Iterator[str]) -> Any:
     if isinstance(shapes, (list, tuple)) and any(isinstance(s, (list, tuple, Mapping)) for s in shapes):
         return [shapes_to_symbols(s, dtypes) for s in shapes]
     return keras.KerasTensor(tuple(shapes), dtype=next(dtypes))
+
+
+def symbolic_inputs(structure: Structure) -> Any:
+    """Keras Inputs for a structure of specs, composites as tuples of their parts; what is no spec stays.
+
+    Raises:
+        HubArgumentError: a spec says no number of axes.
+    """
+    if isinstance(structure, TensorSpec):
+        if structure.shape is None:
+            raise HubArgumentError(
+                f"The artifact does not say how many axes its input {structure.name!r} has",
+                "a shape",
+                "Call the layer on a `keras.Input` of the shape that you mean",
+            )
+        name = re.sub(r"\W+", "_", structure.name).strip("_") or "input"
+        if not structure.shape:
+            return keras.Input(batch_shape=(), dtype=structure.dtype, name=name)
+        return keras.Input(batch_shape=structure.shape, dtype=structure.dtype, name=name)
+    if isinstance(structure, CompositeSpec):
+        return tuple(symbolic_inputs(part) for part in structure.components)
+    if isinstance(structure, dict):
+        return {key: symbolic_inputs(value) for key, value in structure.items()}
+    if isinstance(structure, (list, tuple)):
+        return type(structure)(symbolic_inputs(part) for part in structure)
+    return structure
+
+
+def with_lengths(inputs: Any, length: int) -> Any:
+    """Symbolic inputs with `length` for every axis of a free length."""
+
+    def one(tensor: Any) -> Any:
+        if not isinstance(tensor, keras.KerasTensor):
+            return tensor
+        return keras.KerasTensor(tuple(length if n is None else n for n in tensor.shape), dtype=tensor.dtype)
+
+    return keras.tree.map_structure(one, inputs)
+
+
+def free_lengths(one: Any, other: Any) -> Any:
+    """A symbolic output of which two examples are given: a free length wherever they differ."""
+    if len(one.shape) != len(other.shape):
+        return one
+    return keras.KerasTensor(tuple(a if a == b else None for a, b in zip(one.shape, other.shape, strict=True)), dtype=one.dtype)

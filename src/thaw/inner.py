@@ -5,6 +5,7 @@ a level with a single child folds into one. They hold the weights and the flag t
 is part of the program of the layer that owns them. Imports keras and errors.
 """
 
+import weakref
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -134,6 +135,23 @@ class InnerLayer(TrainableTree, keras.layers.Layer):  # type: ignore[misc]
     def _own(self) -> list[Weight]:
         return self._holder.weights
 
+    @property
+    def output(self) -> Any:
+        """What this layer answers with, as a symbolic tensor that is computed from `input` of the layer that owns it.
+
+        It is the last tensor of the layer's scope that the graph around it uses. `keras.Model(layer.input,
+        layer.get_layer(x).output)` is a model that shares the weights.
+
+        Raises:
+            UnknownTensorError: nothing that could be fed on is computed from its weights.
+        """
+        owner = self._holder.owner() if self._holder.owner is not None else None
+        if owner is None:
+            raise AttributeError(
+                f"The inner layer {self.name!r} belongs to no layer any more; keep the KerasLayer that it is of."
+            )
+        return owner._output_of(self)
+
     def _set_trainable(self, value: bool) -> None:
         advised = any(w.advised for leaf in self._leaves() for w in leaf._own)
         self._set_leaves(value, follow_advice=advised)
@@ -142,7 +160,7 @@ class InnerLayer(TrainableTree, keras.layers.Layer):  # type: ignore[misc]
         """Refuses: an inner layer computes only as part of the layer that owns it."""
         raise NotImplementedError(
             f"The inner layer {self.name!r} was called by itself. It holds weights and computes only as part of its "
-            "KerasLayer; for its output use `thaw.KerasLayer(handle, outputs=...)`."
+            "KerasLayer; for its output use `keras.Model(layer.input, layer.get_layer(name).output)`."
         )
 
     def load_own_variables(self, store: Any) -> None:
@@ -160,22 +178,34 @@ class _Holder:
     def __init__(self) -> None:
         self.weights: list[Weight] = []
         self.restored = False
+        self.owner: weakref.ref[Any] | None = None
 
 
-def add_source(layer: Any, source: VariableSource, leaf: str, *, dtype: Any, advised: bool, statistic: bool, value: Any) -> Any:
-    """Adds the Keras variable of `source` to `layer` under the name `leaf`; `value` is called for its initial value."""
+def add_source(
+    layer: Any, source: VariableSource, leaf: str, *, dtype: Any, advised: bool, statistic: bool, value: Any, shared: Any = None
+) -> Any:
+    """Adds the Keras variable of `source` to `layer` under the name `leaf`; `value` is called for its initial value.
+
+    `shared` is the variable of another layer to hold instead of one of its own.
+    """
     floating = source.dtype.startswith(("float", "bfloat"))
-    variable = layer.add_weight(
-        name=leaf,
-        shape=source.shape,
-        dtype=dtype,
-        initializer=lambda shape, dtype=None: value(),
-        trainable=floating and not statistic,
-    )
-    variable.source_name = source.name
-    # For the selection language: what the publisher left out thaws by name only, a statistic never.
-    variable.left_out = not advised
-    variable.is_statistic = statistic
+    if shared is not None:
+        variable, trains = shared, shared.trainable
+        variable.trainable = floating and not statistic  # decides in which order Keras stores it, as below
+        layer.shared_weights = [*getattr(layer, "shared_weights", ()), variable]  # Keras finds variables in such a list
+        variable.trainable = trains
+    else:
+        variable = layer.add_weight(
+            name=leaf,
+            shape=source.shape,
+            dtype=dtype,
+            initializer=lambda shape, dtype=None: value(),
+            trainable=floating and not statistic,
+        )
+        variable.source_name = source.name
+        # For the selection language: what the publisher left out thaws by name only, a statistic never.
+        variable.left_out = not advised
+        variable.is_statistic = statistic
     layer._holder.weights.append(Weight(variable, source, advised and floating and not statistic, statistic or not floating))
     return variable
 

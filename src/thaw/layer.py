@@ -6,6 +6,7 @@ and runs it by the op table. What trains is flags on its inner layers' weights; 
 
 import os
 import warnings
+import weakref
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -13,17 +14,29 @@ import keras
 import numpy as np
 
 from thaw import load
-from thaw.boundary import as_output, compose, declare, is_string_dtype, numpy_strings, shapes_to_symbols, surplus, tuples
-from thaw.errors import HubArgumentError, ThawError, WeightsMissingError, listed
+from thaw.boundary import (
+    as_output,
+    compose,
+    declare,
+    free_lengths,
+    is_string_dtype,
+    numpy_strings,
+    shapes_to_symbols,
+    surplus,
+    symbolic_inputs,
+    tuples,
+    with_lengths,
+)
+from thaw.errors import HubArgumentError, StaticInputError, ThawError, UnknownTensorError, WeightsMissingError, listed
 from thaw.graph.artifact import Artifact, VariableSource
 from thaw.graph.ir import TensorSpec
 from thaw.graph.lift_constants import lift_constants as lift
-from thaw.graph.partial import Wanted
+from thaw.graph.partial import Wanted, output_of_scope, tappable
 from thaw.graph.program import Program, Variant, input_structures, leaves, rebuild, tensors
 from thaw.inner import InnerLayer, TrainableTree, Weight, _Holder, add_source, scopes, variable_dtype
 from thaw.lowering import table as table
 from thaw.lowering.run import Context
-from thaw.runtime import Choice, Policy, choose
+from thaw.runtime import Choice, Policy, Runtime, choose
 from thaw.text_door import open_door
 from thaw.trainable.watch import obey_automatically
 
@@ -102,6 +115,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             raise HubArgumentError(f"`batch_norm` is {batch_norm!r}", f"one of {listed(BATCH_NORM)}", "Pass one of these")
         trained = kwargs.pop("_trained", None)
         embedded = kwargs.pop("_artifact", None)
+        sharing: KerasLayer | None = kwargs.pop("_sharing", None)
         relaxed = [(what, how) for what, how in kwargs.pop("_relaxed", ())]
         kwargs.pop("input_shape", None)
         kwargs.pop("batch_input_shape", None)
@@ -126,8 +140,11 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         self._holder = _Holder()
         self._convert_input_args = False  # strings are not for the backend; `call` converts what is
         self._allow_non_tensor_positional_args = True
-        artifact, pending = load.open_again(self.handle, embedded)
-        artifact = lift(artifact, everything=lift_constants)
+        if sharing is not None:
+            artifact, pending = sharing._runtime.artifact, sharing._runtime.pending
+        else:
+            artifact, pending = load.open_again(self.handle, embedded)
+            artifact = lift(artifact, everything=lift_constants)
         choice = Choice(
             self.arguments,
             self.tags,
@@ -137,7 +154,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             outputs,
             inputs,
         )
-        self._runtime = choose(artifact, choice)
+        self._runtime: Runtime = choose(artifact, choice)
         self._runtime.pending = pending
         if self._runtime.program.lost:
             warnings.warn(
@@ -145,7 +162,11 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
                 "graph that serves, whose moving statistics stay and whose dropout is absent.",
                 stacklevel=2,
             )
-        self._inner = self._build_tree()
+        self._inner = self._build_tree({} if sharing is None else sharing._runtime.weights)
+        if sharing is not None:
+            self._runtime.losses = None  # they hang on the variables already
+        for leaf in self._leaves():
+            leaf._holder.owner = weakref.ref(self)
         self.seed_generator = keras.random.SeedGenerator()
         self._runtime.start(self.compute_dtype)
         if self.takes_strings:
@@ -162,8 +183,8 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
 
     # Making
 
-    def _build_tree(self) -> list[InnerLayer]:
-        """Makes the inner layers and their variables."""
+    def _build_tree(self, shared: Mapping[str, Weight]) -> list[InnerLayer]:
+        """Makes the inner layers and their variables; those of `shared`, by key, are another layer's."""
         runtime = self._runtime
         statistics = runtime.statistics()
         tree = scopes(runtime.sources(only_used=self._is_piece))
@@ -175,7 +196,14 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             statistic = source.key in statistics
             dtype = variable_dtype(source, self.variable_dtype)
             variable = add_source(
-                layer, source, leaf, dtype=dtype, advised=source.trainable, statistic=statistic, value=lambda: value(source)
+                layer,
+                source,
+                leaf,
+                dtype=dtype,
+                advised=source.trainable,
+                statistic=statistic,
+                value=lambda: value(source),
+                shared=shared[source.key].variable if source.key in shared else None,
             )
             runtime.owners[source.key] = layer
             runtime.weights[source.key] = layer._holder.weights[-1]
@@ -329,7 +357,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         if not known and numeric and self.declared_output_shape is None:
             pending, self._runtime.pending = self._runtime.pending, False  # shapes do not need the weights
             try:
-                return keras.Operation.compute_output_spec(self, inputs, training=False)
+                return self._traced_spec(inputs)
             except TypeError as error:  # Keras makes a new error of the same class, from one text; ours want their parts
                 if isinstance(error.__context__, ThawError):
                     raise error.__context__ from None
@@ -354,6 +382,17 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         outputs = rebuild(variant.trace.outputs, iter([symbol(s) for s in specs]), lambda spec, parts: parts[0])
         return self._declared(self._pick(outputs), batch)
 
+    def _traced_spec(self, inputs: Any) -> Any:
+        """Outputs by tracing; where a graph wants free lengths in numbers, with two numbers for each: what differs is free."""
+        trace = keras.Operation.compute_output_spec
+        try:
+            return trace(self, inputs, training=False)
+        except StaticInputError:
+            if not any(None in getattr(t, "shape", ()) for t in keras.tree.flatten(inputs)):
+                raise
+        few, more = (trace(self, with_lengths(inputs, length), training=False) for length in (3, 5))
+        return keras.tree.map_structure(free_lengths, few, more)
+
     def _declared(self, outputs: Any, batch: int | None) -> Any:
         """`outputs` with the shapes that the user declared."""
         if self.declared_output_shape is None:
@@ -374,6 +413,72 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
     def _is_piece(self) -> bool:
         """Whether it runs a piece of the graph only."""
         return self.outputs_wanted is not None or self.inputs_wanted is not None
+
+    @property
+    def input(self) -> Any:
+        """Symbolic inputs: those of the layer's first call, else Keras Inputs as the artifact describes them.
+
+        With them, `keras.Model(layer.input, layer.get_layer(x).output)` is a feature extractor.
+        """
+        try:
+            return keras.layers.Layer.input.fget(self)
+        except (AttributeError, ValueError):  # never called
+            pass
+        runtime = self._runtime
+        if runtime.symbols is None:
+            program, trace = runtime.program, runtime.program.serving_variants[0].trace
+            given = program.bound(trace)
+            if program.is_signature:
+                free = {name: spec for name, spec in given.items() if name not in self.arguments}
+                runtime.symbols = symbolic_inputs(next(iter(free.values())) if len(free) == 1 else free)
+            else:
+                runtime.symbols = symbolic_inputs(given[program.parameters[0].name])
+        return runtime.symbols
+
+    @property
+    def output(self) -> Any:
+        """Symbolic outputs: those of the layer's first call, else of a call on `input`."""
+        try:
+            return keras.layers.Layer.output.fget(self)
+        except (AttributeError, ValueError):  # never called
+            return self(self.input)
+
+    def _output_of(self, inner: InnerLayer) -> Any:
+        """What `inner` answers with, computed from `input`; the same tensor each time."""
+        runtime, inputs = self._runtime, self.input
+        cached = runtime.taps.get(inner.source_path)
+        if cached is not None and cached[0] is inputs:
+            return cached[1]
+        keys = {w.source.key for leaf in inner._leaves() for w in leaf._own}
+        others = [w.source.name for w in runtime.weights.values() if w.source.key not in keys]
+        parts = inner.source_path.split("/")
+        paths = ["/".join(parts[:n]) for n in range(len(parts), 0, -1)]
+        paths = [p for p in paths if p == inner.source_path or not any(f"{o}/".startswith(f"{p}/") for o in others)]
+        name = output_of_scope(runtime.whole, paths, keys)
+        if name is None:
+            raise UnknownTensorError(inner.source_path, [node.name for node in tappable(runtime.whole)])
+        runtime.taps[inner.source_path] = (inputs, self.tap(name)(inputs))
+        return runtime.taps[inner.source_path][1]
+
+    def tap(self, outputs: Wanted | None = None, inputs: Wanted | None = None) -> "KerasLayer":
+        """A piece of this layer that shares its weights: what one trains, the other uses.
+
+        Args:
+            outputs: tensors to return, as for the constructor.
+            inputs: tensors to feed, likewise.
+
+        Raises:
+            SelectionError: a name picks nothing, or nothing that can run.
+
+        Example:
+            >>> features = layer.tap(["*block_3_add/add", "*block_6_add/add"])
+        """
+        config = {k: v for k, v in KerasLayer.get_config(self).items() if k not in {"artifact", "trained", "relaxed", "name"}}
+        if outputs is not None:
+            config |= {"output_key": None, "signature_outputs_as_dict": None, "output_shape": None}
+        config |= {"outputs": outputs, "inputs": inputs if inputs is not None else self.inputs_wanted}
+        trained = [w.source.name for w in self._runtime.weights.values() if w.variable.trainable]
+        return KerasLayer(**config, _trained=trained, _relaxed=self.relaxed, _sharing=self)
 
     @property
     def program(self) -> Program:

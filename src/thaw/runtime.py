@@ -64,6 +64,9 @@ class Runtime:
         self.texts: dict[int, tuple[Graph, TextProgram]] = {}
         self.pending = False  # made without weights, which must be loaded before a call
         self.warned = False
+        self.whole = program  # before a piece was cut out of it
+        self.symbols: Any = None
+        self.taps: dict[str, tuple[Any, Any]] = {}  # by the path of an inner layer: what it answers with, and on which inputs
         self.rewritten: dict[tuple[object, ...], Graph] = {}  # by what was worked into which graph
 
     def text_program(self, graph: Graph, string_inputs: list[int]) -> TextProgram:
@@ -205,10 +208,12 @@ def choose(artifact: Artifact, choice: Choice) -> Runtime:
     program = load.program(artifact, metagraph, name)
     signature = name if name in metagraph.signatures else None
     _check_output_key(program, key)
+    whole = program
     if choice.outputs is not None or choice.inputs is not None:
         one = key or ("default" if signature is not None and artifact.format == "tf1_hub" and not as_dict else None)
         program = piece(program, choice.outputs, choice.inputs, output_key=one, arguments=choice.arguments)
     runtime = Runtime(artifact, program, signature)
+    runtime.whole = whole
     library: dict[str, Graph] = {}
     for part in artifact.metagraphs:
         library.update(part.library)

@@ -4,6 +4,7 @@ What a name means is `thaw.graph.tap`'s business. The training variants are cut 
 lacks such a tensor it is left out, and the program says which. Imports this room only.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -21,6 +22,9 @@ from thaw.graph.tap import dtype_of, find_tensor, find_twin, shape_of, tap
 
 Wanted: TypeAlias = str | Sequence[str] | Mapping[str, str]
 """Tensors by name: one, several as a list, or several under keys of their own."""
+
+CALL = re.compile(r"(Stateful)?PartitionedCall(_\d+)?|~")
+"""Parts of a node's name that come from calls, and not from a publisher's scopes."""
 
 
 def piece(
@@ -112,7 +116,7 @@ def _keys(wanted: Wanted) -> list[str]:
 def _specs(wanted: Wanted, found: Sequence[Tensor], flat: Graph) -> Structure:
     """The structure of what comes out: as `wanted` is."""
     specs: list[Structure] = [
-        TensorSpec(name, dtype_of(flat, t) or "float32", None) for name, t in zip(_names(wanted), found, strict=True)
+        TensorSpec(name, dtype_of(flat, t) or "float32", shape_of(flat, t)) for name, t in zip(_names(wanted), found, strict=True)
     ]
     if isinstance(wanted, str):
         return specs[0]
@@ -180,6 +184,55 @@ def tappable(program: Program) -> list[Node]:
     seeds = [t.node for t in flat.outputs if t not in supplied]
     inside, needed = _inside(flat, seeds), reach(flat, seeds, supplied.__contains__)
     return [flat.nodes[n] for n in sort(flat.nodes, seeds, flat.name) if n in needed and n not in inside]
+
+
+def output_of_scope(program: Program, paths: Sequence[str], keys: Collection[str]) -> str | None:
+    """The name of what an inner layer answers with: the last tensor of its scope that the graph around it uses.
+
+    Args:
+        program: whole.
+        paths: of the scope, as in the names of its variables, and of the wider ones that hold no others; the first that nodes
+            have in their names counts.
+        keys: of the variables in it.
+
+    Returns:
+        "node" or "node:output", for `piece`. Where no node has the scope in its name, what the weights themselves flow into; None
+        where nothing outside of loops and branches is computed from them.
+    """
+    variant = program.serving_variants[0]
+    flat = inline_functions(variant.trace.graph, variant.library)
+    supplied = set(flat.inputs)
+    seeds = [t.node for t in flat.outputs if t not in supplied]
+    needed = reach(flat, seeds, supplied.__contains__)
+    ordered = [n for n in sort(flat.nodes, seeds, flat.name) if n in needed]
+    inside = _inside(flat, seeds)
+    weights = {n for n in ordered if variable_key(flat, Tensor(n)) in keys}
+    of_weights, of_inputs, direct = set(weights), {t.node for t in flat.inputs}, set()
+    for _ in range(2 if inside else 1):  # a loop leads back
+        for name in ordered:
+            sources = {t.node for t in flat.nodes[name].inputs}
+            of_weights |= {name} if sources & of_weights else set()
+            of_inputs |= {name} if sources & of_inputs else set()
+            direct |= {name} if sources & weights and name not in weights else set()
+    users: dict[str, list[tuple[Tensor, str]]] = {}
+    for name in ordered:
+        for tensor in flat.nodes[name].inputs:
+            users.setdefault(tensor.node, []).append((tensor, name))
+    for tensor in flat.outputs:
+        users.setdefault(tensor.node, []).append((tensor, ""))
+    computed = [n for n in ordered if n in of_weights and n in of_inputs and n not in inside]
+    spelt = {n: "/" + "".join(f"{part}/" for part in n.split("/") if not CALL.fullmatch(part)) for n in computed}
+    scopes = [{n for n in computed if f"/{path}/" in spelt[n]} for path in paths]
+    for candidates in (*scopes, direct):
+        for name in reversed(computed):
+            if name not in candidates:
+                continue
+            left = [t for t, user in users.get(name, ()) if user not in candidates]
+            floats = [t for t in left if (dtype_of(flat, t) or "float32").startswith(("float", "bfloat", "half"))]
+            if floats:
+                tensor = min(floats)
+                return f"{tensor.node}:{tensor.output}" if tensor.output else tensor.node
+    return None
 
 
 def _flat_inputs(program: Program, variant: Variant) -> Iterator[tuple[str, TensorSpec]]:
