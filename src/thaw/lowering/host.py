@@ -96,6 +96,7 @@ class TextProgram:
         self.split = split_host(graph, resources.library, needs, self.string_inputs)
         self._frames: dict[Any, Frame] = {}
         self._fillers: list[tuple[bytes, bool]] = []
+        self._missed: dict[int, int] = {}  # by how many words the first guess of a frame's filler was short, last time
 
     # What data pipelines use
 
@@ -335,7 +336,9 @@ class TextProgram:
         if frame.appended:  # a good first guess: each word of the batch is a token
             for k, array in enumerate(given):
                 if array.dtype == object:
-                    words[k] = max(1, words[k] - sum(len(TOKEN.findall(t)) for t in array.ravel().tolist()))
+                    tokens = len(TOKEN.findall(b" ".join(array.ravel().tolist())))
+                    words[k] = max(1, words[k] - tokens + self._missed.get(id(frame), 0))
+        guess = words[0]
         found: list[np.ndarray] = []
         for _ in range(4):
             found = self._host([self._with_filler(k, array, words[k]) for k, array in enumerate(given)])
@@ -344,6 +347,8 @@ class TextProgram:
             if not wrong or not frame.appended:
                 break
             words = [max(1, w + wrong[0]) for w in words]
+            self._missed[id(frame)] = self._missed.get(id(frame), 0) + words[0] - guess
+            guess = words[0]
         if [a.shape for a in found] != list(frame.full):
             raise HostPaddingError(
                 f"it makes tensors of {[a.shape for a in found]}, the step was compiled for {list(frame.full)}"

@@ -4,6 +4,7 @@ A table lives in `context.resources.objects` under its shared name and outlives 
 resource is the `Table` itself. Keys and values are numpy, on the host. Imports errors and numpy.
 """
 
+import itertools
 from collections import Counter
 from typing import Any
 
@@ -108,15 +109,15 @@ class Table:
         """
         if not self.initialized:
             raise TableError(self.name, "is read before it was initialised")
-        get = self._positions.get
-        flat = [get(k, -1) for k in keys.ravel().tolist()]
-        where = np.fromiter(flat, dtype=np.int64, count=len(flat))
-        filler = np.broadcast_to(default, (1, *self.value_shape)) if default.ndim <= len(self.value_shape) else None
-        if filler is not None:
-            rows = np.concatenate([self._values, filler.astype(self._values.dtype)])[where]
+        places = map(self._positions.get, keys.ravel().tolist(), itertools.repeat(-1))
+        where = np.fromiter(places, dtype=np.int64, count=keys.size)
+        there = where >= 0
+        if default.ndim <= len(self.value_shape):
+            rows = np.empty((keys.size, *self.value_shape), self._values.dtype)
+            rows[~there] = default
         else:  # a default for each key
-            rows = default.reshape((len(flat), *self.value_shape)).copy()
-            rows[where >= 0] = self._values[where[where >= 0]]
+            rows = default.reshape((keys.size, *self.value_shape)).copy()
+        rows[there] = self._values[where[there]]
         return rows.reshape((*keys.shape, *self.value_shape))
 
     def content(self) -> tuple[np.ndarray, np.ndarray]:

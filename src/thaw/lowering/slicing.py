@@ -11,6 +11,7 @@ from keras import ops
 
 from thaw.lowering.array import as_array, lengths
 from thaw.lowering.elementwise import alike, apply
+from thaw.lowering.kernels import rows_of
 from thaw.lowering.registry import lowering
 from thaw.lowering.values import NotKnownError, Value, dtype_of, is_host, known, numpy_dtype, on_device, static_shape
 
@@ -240,7 +241,7 @@ def take(params: Value, indices: Value, axis: int) -> Value:
         params_known, indices = params, known(indices, "indices")
         return as_array(numpy.take(params_known, indices, axis=axis), params)
     params, indices = alike(params, indices)
-    return ops.take(params, indices, axis=axis)
+    return rows_of(params, indices) if axis == 0 else ops.take(params, indices, axis=axis)
 
 
 @lowering("Gather", ignored=("validate_indices",))

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from thaw.lowering import kernels
 from thaw.lowering.registry import lowering
 from thaw.lowering.values import NotKnownError, Value, cast, dtype_of, is_host, known, xp
 
@@ -26,8 +27,7 @@ def segment_sum(data: Value, segment_ids: Value, num_segments: Value, *, sorted:
     if not is_host(data) or not is_host(segment_ids):
         if segment_ids.shape[0] == 0:  # Keras on PyTorch fails on nothing
             return ops.zeros((num_segments, *data.shape[1:]), dtype=dtype_of(data))
-        promise = sorted and keras.backend.backend() == "jax"  # Keras on TensorFlow refuses it beside a number of segments
-        return ops.segment_sum(ops.convert_to_tensor(data), ops.convert_to_tensor(segment_ids), num_segments, sorted=promise)
+        return kernels.segment_sum(ops.convert_to_tensor(data), ops.convert_to_tensor(segment_ids), num_segments, ordered=sorted)
     total = np.zeros((int(num_segments), *data.shape[1:]), data.dtype)
     np.add.at(total, segment_ids, data)
     return total

@@ -3,6 +3,7 @@
 Helpers that the families of text ops share; no op is here. Imports numpy only.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -47,13 +48,13 @@ def row_splits(lengths: Sequence[int] | np.ndarray, dtype: str = "int64") -> np.
 
 def sparse_rows(rows: Sequence[Sequence[bytes]]) -> tuple[np.ndarray, Strings, np.ndarray]:
     """Lists of different lengths as a sparse matrix: indices (n, 2), values (n,), dense shape (2,)."""
-    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
     starts = np.cumsum(lengths) - lengths
     total = int(lengths.sum())
     indices = np.empty((total, 2), dtype=np.int64)
     indices[:, 0] = np.repeat(np.arange(len(rows), dtype=np.int64), lengths)
     indices[:, 1] = np.arange(total, dtype=np.int64) - np.repeat(starts, lengths)
-    values = strings([s for row in rows for s in row])
+    values = strings(itertools.chain.from_iterable(rows))
     return indices, values, np.array([len(rows), lengths.max(initial=0)], dtype=np.int64)
 
 

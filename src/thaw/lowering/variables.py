@@ -7,6 +7,7 @@ the value is now. A TF1 reference variable is a handle too: the runner reads it 
 import numpy
 
 from thaw.lowering.elementwise import apply
+from thaw.lowering.kernels import rows_of_variable
 from thaw.lowering.registry import lowering
 from thaw.lowering.run import Context
 from thaw.lowering.slicing import batched_take, gather_nd, scatter_into, strided_slice_update, take
@@ -117,6 +118,10 @@ def assign_subtract_reference(context: Context, ref: Handle, value: Value) -> Va
 @lowering("ResourceGather", context=True, stateful=True, ignored=("dtype", "validate_indices"))
 def gather_rows(context: Context, resource: Handle, indices: Value, *, batch_dims: int = 0) -> Value:
     """Rows of the variable."""
+    if not batch_dims and (context.writes is None or resource.key not in context.writes):
+        rows = rows_of_variable(context.variable(resource.key), indices)
+        if rows is not None:
+            return rows
     table = context.read(resource.key)
     return batched_take(table, indices, batch_dims, batch_dims) if batch_dims else take(table, indices, 0)
 

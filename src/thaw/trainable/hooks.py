@@ -1,4 +1,4 @@
-"""Everything in which live flags lean on Keras' own internals: this file, and no other.
+"""Everything in which live flags lean on Keras' own internals: this file, and for a step on JAX jax_hooks.py.
 
 Three groups: reading layers and variables, reading and rebuilding optimizers, and hooking a model's step functions.
 `check_keras` compares each internal with what was tested, by presence and signature and not by version number, before a
@@ -10,8 +10,8 @@ import inspect
 import os
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
@@ -272,6 +272,23 @@ def hook_update(optimizer: keras.Optimizer, replacement: Callable[..., None]) ->
     put_over(optimizer, "_backend_update_step", replacement)
 
 
+def hook_gradients(optimizer: keras.Optimizer, prepare: Callable[[Sequence[Any]], Sequence[Any]]) -> None:
+    """Let gradients go through `prepare` before an optimizer applies them."""
+    reference = weakref.ref(optimizer)
+
+    def apply(grads: Sequence[Any], trainable_variables: Any = None) -> None:
+        itself = reference()
+        assert itself is not None
+        own_method(itself, "apply")(prepare(grads), trainable_variables)
+
+    put_over(optimizer, "apply", apply)
+
+
+def has_hooked_update(optimizer: keras.Optimizer) -> bool:
+    """Whether `hook_update` was called."""
+    return "_backend_update_step" in vars(optimizer)
+
+
 def own_update(optimizer: keras.Optimizer) -> Callable[..., None]:
     """The optimizer's update of one step as its class has it."""
     return own_method(optimizer, "_backend_update_step")
@@ -349,6 +366,9 @@ _JAX_SIGNATURES: dict[str, tuple[str, ...]] = {
     ),
     "jax_state_sync": (),
     "_make_function": ("step_function", "concatenate_outputs"),
+    "train_step": ("state", "data"),
+    "compute_loss_and_updates": ("metrics_variables", "training", "optimizer_variables"),
+    "_update_metrics_variables": ("metrics_variables", "unscaled_loss", "y_pred"),
     "evaluate": (),
     "predict": (),
 }
@@ -400,82 +420,6 @@ def check_keras() -> None:
         missing.append("Optimizer: one list of slots for SGD with momentum")
     if missing:
         raise KerasDriftError(keras.__version__, backend(), missing, TESTED)
-
-
-@contextmanager
-def traced_anew(model: keras.Model) -> Iterator[None]:
-    """Within it the model's train_step and test_step are functions that JAX has never seen.
-
-    JAX keeps traces by the function, and two bound methods of one model are equal: without this a trace made under other
-    flags could be taken again, with its variables at other positions.
-    """
-    names = ("train_step", "test_step") if backend() == "jax" else ()
-    set_by_user = {name: vars(model)[name] for name in names if name in vars(model)}
-    for name in names:
-        put_over(model, name, _renewed(getattr(model, name)))
-    try:
-        yield
-    finally:
-        for name in names:
-            take_off(model, name)
-        for name, function in set_by_user.items():
-            put_over(model, name, function)
-
-
-def _renewed(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *args, **kwargs: function(*args, **kwargs)
-
-
-def write_back(lists: dict[str, list[keras.Variable]], values: Iterable[list[Any]]) -> None:
-    """Give variables the values that a JAX step carries for them."""
-    for variables, arrays in zip(lists.values(), values, strict=True):
-        for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array)
-
-
-def is_lost(values: Iterable[list[Any]]) -> bool:
-    """Whether a JAX state was donated to a computation and is gone."""
-    return any(getattr(array, "is_deleted", bool)() for arrays in values for array in arrays)
-
-
-def state_lists(model: keras.Model, wanted: dict[str, bool]) -> dict[str, list[keras.Variable]]:
-    """The variables that Keras puts into a JAX state, in its order."""
-    lists: dict[str, list[keras.Variable]] = {}
-    for name in ("trainable_variables", "non_trainable_variables"):
-        if wanted.get(name):
-            lists[name] = list(getattr(model, name))
-    if wanted.get("optimizer_variables"):
-        lists["optimizer_variables"] = list(model.optimizer.variables)
-    if wanted.get("metrics_variables"):
-        lists["metrics_variables"] = list(model.metrics_variables)
-    return lists
-
-
-def jax_state(model: keras.Model) -> dict[str, list[Any]] | None:
-    """The state that a fit keeps at hand for callbacks and that the variables do not hold yet."""
-    state: dict[str, list[Any]] | None = getattr(model, "_jax_state", None)
-    return state if state and not model._jax_state_synced else None
-
-
-def state_is_home(model: keras.Model) -> None:
-    """Tell Keras that the variables hold their values."""
-    model._jax_state = None
-    model._jax_state_synced = True
-
-
-def state_is_away(model: keras.Model) -> None:
-    """Tell Keras that a step has the values of the variables."""
-    model._jax_state_synced = False
-
-
-def forget_state(model: keras.Model) -> None:
-    """Drop the state of an earlier epoch, which must not be synced into the lists of this one."""
-    model._jax_state = None
-
-
-def synced(model: keras.Model) -> None:
-    """Tell Keras that the state at hand was written to the variables."""
-    model._jax_state_synced = True
 
 
 # What makes models obey without a call

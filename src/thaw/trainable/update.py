@@ -1,8 +1,8 @@
 """One update of an optimizer in which variables differ: by the steps that they trained, by multipliers of the rate.
 
 An optimizer that needs neither is not touched. Otherwise its update runs once for each group of variables that agree, with
-the step count and the learning rate of that group; slots and formulas stay the optimizer's own. May import this package's
-hooks and memory.
+the step count and the learning rate of that group; slots and formulas stay the optimizer's own. Tables that come with the
+gradients of some rows only are updated there. May import this package's hooks, memory and row_gradients.
 """
 
 import math
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import numpy as np
 
-from thaw.trainable import hooks
+from thaw.trainable import hooks, row_gradients
 from thaw.trainable.memory import Memory, memory_of
 
 # Optimizers whose update divides by 1 - beta ** steps: a slot that starts at zero late is not corrected by the common
@@ -50,14 +50,21 @@ def scale_rates(optimizer: keras.Optimizer, rates: Mapping[int, float]) -> bool:
 
 def take_over(optimizer: keras.Optimizer) -> None:
     """Put the grouping update over an optimizer that holds slots itself, if its variables differ in anything."""
-    memory = memory_of(optimizer)
-    if any(_group_of(optimizer, memory, v) != (0, 1.0) for v in hooks.built_on(optimizer)):
+    memory, built = memory_of(optimizer), hooks.built_on(optimizer)
+    differ = any(_group_of(optimizer, memory, v) != (0, 1.0) for v in built)
+    by_rows = row_gradients.leaves_zero_rows(optimizer) and any(map(row_gradients.is_table, built))
+    if differ or (by_rows and hooks.backend() != "tensorflow"):
         reference = weakref.ref(optimizer)
 
         def update(grads: Sequence[object], variables: Sequence[object], learning_rate: object) -> None:
             itself = reference()
             assert itself is not None
-            _update_by_group(itself, hooks.own_update(itself), _groups(itself, grads, variables), learning_rate)
+            by_rows, grads, variables = row_gradients.split(grads, variables)
+            for grad, variable in by_rows:
+                rate = _group_of(itself, memory_of(itself), variable)[1]
+                row_gradients.subtract(variable, grad, learning_rate * rate)  # type: ignore[operator]
+            if grads:
+                _update_by_group(itself, hooks.own_update(itself), _groups(itself, grads, variables), learning_rate)
 
         hooks.hook_update(optimizer, update)
 

@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 import keras
 
-from thaw.trainable import checkpoint, flags, hooks
+from thaw.trainable import checkpoint, flags, hooks, jax_hooks, row_gradients
 from thaw.trainable.optimizer import fits, regroup, same_variables
 from thaw.trainable.select import What, select
-from thaw.trainable.update import count_own_steps, is_corrected, scale_rates
+from thaw.trainable.update import count_own_steps, is_corrected, scale_rates, take_over
 
 FreshSlots = Literal["own_steps", "keras"]
 
@@ -268,12 +268,22 @@ class Watch:
 
     def rebuild(self) -> None:
         """Trace anew those step functions that exist."""
+        self._prepare_updates()
         for name in hooks.STEP_FUNCTIONS:
             if getattr(self.model, name, None) is not None:
-                with hooks.traced_anew(self.model):
+                with jax_hooks.traced_anew(self.model, row_gradients.train_step):
                     hooks.own_method(self.model, f"make_{name}")(force=True)
                 if name in self.steps:
                     self.take(name)
+
+    def _prepare_updates(self) -> None:
+        optimizer = getattr(self.model, "optimizer", None)
+        if optimizer is None:
+            return
+        row_gradients.mend(optimizer)
+        for leaf in hooks.leaf_optimizers(optimizer):
+            if leaf.built:
+                take_over(leaf)
 
     def take(self, name: str) -> None:
         """Put the looking step function over the one that Keras has just made."""
@@ -290,7 +300,10 @@ class Watch:
         def step(*args: Any) -> Any:
             if self.changed():
                 self.settle()
-            return self.steps[name](*args)
+            if name != "train_function":
+                return self.steps[name](*args)
+            with row_gradients.asked_for(self.model):
+                return self.steps[name](*args)
 
         step.looks_at_flags = True  # type: ignore[attr-defined]
         return step
@@ -320,16 +333,16 @@ class Watch:
         self.bring_home(state)
         self.settle()
         restarted = self._get_jax_state(**wanted, purge_model_variables=emptied)
-        hooks.state_is_away(self.model)
+        jax_hooks.state_is_away(self.model)
         return restarted
 
     def bring_home(self, state: Any) -> None:
         """Give the variables the best values that are left: those of the step, or of the last part of it."""
         for values in (state, self.last_good):
-            if values is not None and not hooks.is_lost(values):
-                hooks.write_back(self.carried, values)
+            if values is not None and not jax_hooks.is_lost(values):
+                jax_hooks.write_back(self.carried, values)
                 break
-        hooks.state_is_home(self.model)
+        jax_hooks.state_is_home(self.model)
 
     # Hooks on the instance
 
@@ -378,7 +391,8 @@ class Watch:
 
     def _make(self, name: str, force: bool = False) -> Any:
         self.settle()
-        with hooks.traced_anew(self.model):
+        self._prepare_updates()
+        with jax_hooks.traced_anew(self.model, row_gradients.train_step):
             result = hooks.own_method(self.model, f"make_{name}")(force=force)
         self.take(name)
         return result
@@ -410,16 +424,16 @@ class Watch:
         # Asked for at every step where a callback looks at the model: settling each time would cost milliseconds.
         if self.seen is None or self.changed():
             self.settle()
-        self.carried = hooks.state_lists(self.model, wanted)
-        hooks.forget_state(self.model)
+        self.carried = jax_hooks.state_lists(self.model, wanted)
+        jax_hooks.forget_state(self.model)
         return hooks.own_method(self.model, "_get_jax_state")(**wanted)
 
     def _jax_state_sync(self) -> None:
-        state = hooks.jax_state(self.model)
+        state = jax_hooks.jax_state(self.model)
         if state is None:
             return
-        hooks.write_back(self.carried, [state[name] for name in self.carried])
-        hooks.synced(self.model)
+        jax_hooks.write_back(self.carried, [state[name] for name in self.carried])
+        jax_hooks.synced(self.model)
 
     def _make_function(self, step_function: Callable[..., Any], concatenate_outputs: bool = False) -> Any:
         def remembering(state: Any, data: Any) -> Any:
@@ -437,5 +451,5 @@ class Watch:
             return hooks.own_method(self.model, name)(*args, **kwargs)
         except BaseException:
             self.model.jax_state_sync()
-            hooks.state_is_home(self.model)
+            jax_hooks.state_is_home(self.model)
             raise
