@@ -1,6 +1,8 @@
 """Files of Keras 1, 2 and 3 become native Keras 3 models that answer as they did in the Keras that wrote them."""
 
+import io
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,42 @@ def test_file_answers_as_recorded_and_saves_as_keras3(case: Case, tmp_path: Path
     again = load(tmp_path / "again.keras", custom_objects=case.custom_objects)
     for value, same in zip(found, flat(again.predict_on_batch(inputs)), strict=True):
         np.testing.assert_array_equal(value, same)
+
+
+def as_keras_2_13(layers: h5py.Group, target: h5py.Group) -> None:
+    """The layers of a model as Keras 2.12 and 2.13 stored them: those with weights take two numbers of their class each."""
+    classes: dict[str, list[tuple[int, str]]] = {}
+    for name in layers:
+        bare, _, number = name.rpartition("_")
+        classes.setdefault(bare if number.isdigit() else name, []).append((int(number) if number.isdigit() else 0, name))
+    for bare, members in classes.items():
+        place = 0
+        for _, name in sorted(members):
+            new = f"{bare}_{place}" if place else bare
+            arrays: list[str] = []
+            layers[name].visititems(lambda _, item, found=arrays: found.append("") if isinstance(item, h5py.Dataset) else None)
+            place += 2 if arrays else 1
+            layers.copy(name, target, new)
+            if "layers" in layers[name]:
+                del target[new]["layers"]
+                as_keras_2_13(layers[name]["layers"], target[new].create_group("_layer_checkpoint_dependencies"))
+
+
+@pytest.mark.parametrize("name", ["functional", "nested"])
+def test_the_layout_of_keras_2_13_gives_every_layer_its_own_weights(name: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(FILES / f"{name}.keras") as source:
+        members = {member: source.read(member) for member in source.namelist()}
+    moved = io.BytesIO()
+    with h5py.File(io.BytesIO(members["model.weights.h5"])) as old, h5py.File(moved, "w") as new:
+        as_keras_2_13(old["layers"], new.create_group("_layer_checkpoint_dependencies"))
+    members["model.weights.h5"] = moved.getvalue()
+    with zipfile.ZipFile(tmp_path / "old.keras", "w") as out:
+        for member, data in members.items():
+            out.writestr(member, data)
+    custom = next(case for case in CASES if case.file == f"{name}.keras").custom_objects
+    plain, again = (read_keras_file(p, custom_objects=custom) for p in (FILES / f"{name}.keras", tmp_path / "old.keras"))
+    for weight, same in zip(plain.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (weight, same)))
 
 
 @pytest.mark.parametrize("file", ["nested.h5", "nested.keras", "nested_saved_model"])

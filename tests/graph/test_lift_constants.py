@@ -44,7 +44,16 @@ def rows(g: FrozenGraph) -> None:
     g.op("y", "Gather", g.constant("w", normal(9, 2)), "ids")
 
 
-WEIGHTS: dict[str, Callable[[FrozenGraph], None]] = {f.__name__: f for f in (matmul, transposed, bias, affine, rows)}
+def fake_quantized(g: FrozenGraph) -> None:
+    """As quantization-aware training leaves it: `narrow_range` for weights, the range as scalars."""
+    w = g.constant("w", normal(4, 3))
+    rounded = g.op("quant", "FakeQuantWithMinMaxVars", w, g.constant("min", np.float32(-3)), g.constant("max", np.float32(3)))
+    g.op("y", "MatMul", "x", rounded, T="float32")
+
+
+WEIGHTS: dict[str, Callable[[FrozenGraph], None]] = {
+    f.__name__: f for f in (matmul, transposed, bias, affine, rows, fake_quantized)
+}
 
 
 def frozen(file: Path, fill: Callable[[FrozenGraph], None]) -> Path:

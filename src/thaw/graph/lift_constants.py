@@ -51,6 +51,9 @@ CARRIERS: Mapping[str, frozenset[int]] = {
     **dict.fromkeys(("Reshape", "Transpose", "Squeeze", "ExpandDims", "StridedSlice", "Slice", "Tile"), frozenset({0})),
     **dict.fromkeys(("BroadcastTo", "EnsureShape", "Softplus", "Square", "SplitV", "Unpack"), frozenset({0})),
     **dict.fromkeys(("Reverse", "ReverseV2"), frozenset({0})),
+    **dict.fromkeys(("FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel"), frozenset({0})),
+    **dict.fromkeys(("QuantizeAndDequantize", "QuantizeAndDequantizeV2", "QuantizeAndDequantizeV3"), frozenset({0})),
+    **dict.fromkeys(("QuantizeAndDequantizeV4", "CheckNumerics", "ReadVariableOp"), frozenset({0})),
     "Split": frozenset({1}),
     **dict.fromkeys(("ConcatV2", "Pack", "Switch", "Merge", "NextIteration", "Exit"), frozenset(range(8))),
 }  # fmt: skip

@@ -29,6 +29,9 @@ from thaw.formats.keras_file.vocabulary import Vocabulary
 __all__ = ["read_keras_zip", "read_zip_weights_into"]
 
 _VOCABULARY = "vocabulary.txt"
+_TWICE = "_layer_checkpoint_dependencies"
+"""Where Keras 2.12 and 2.13 put the layers of a model: a dict that held each layer with weights twice. The second time takes a
+number and stores nothing, so that the numbers of a class have gaps."""
 
 
 def read_keras_zip(path: Path, vocabulary: Vocabulary) -> Any:
@@ -103,9 +106,15 @@ class _Loader:
     def _model(self, built: Built, spec: LayerSpec, group: Any) -> None:
         counts: dict[str, int] = defaultdict(int)
         layers = group.get("layers") if isinstance(group, h5py.Group) else None
+        numbers: dict[str, list[int]] = {}
+        if not isinstance(layers, h5py.Group) and isinstance(group, h5py.Group):
+            layers = group.get(_TWICE)
+            numbers = _numbers(layers) if isinstance(layers, h5py.Group) else {}
         for child in spec.children:
             key = _snake_case(child.class_name)
             number, counts[key] = counts[key], counts[key] + 1
+            if key in numbers:
+                number = numbers[key][number] if number < len(numbers[key]) else -1
             inner = built.layers.get(id(child))
             found = layers.get(f"{key}_{number}" if number else key) if isinstance(layers, h5py.Group) else None
             if inner is None or not isinstance(found, h5py.Group):
@@ -138,6 +147,17 @@ class _Loader:
             self.problems.append(f"layer {layer.name!r}: {str(error)[:300]}")
         nested = {id(weight) for inner in parts(layer) for weight in inner.weights}
         self.loaded |= {id(weight) for weight in layer.weights if id(weight) not in nested}
+
+
+def _numbers(layers: h5py.Group) -> dict[str, list[int]]:
+    """The numbers in use behind each class's name, in order; the first of a class has none, which counts as 0."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for name in layers:
+        bare, _, number = name.rpartition("_")
+        if bare and number.isdecimal() and number.isascii():
+            found[bare].append(int(number))
+        found[name].append(0)
+    return {name: sorted(numbers) for name, numbers in found.items()}
 
 
 def _members(child: Any, group: h5py.Group) -> Iterator[tuple[Any, h5py.Group]]:
