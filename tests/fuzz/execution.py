@@ -9,6 +9,7 @@ import faulthandler
 import gc
 import hashlib
 import marshal
+import re
 import resource
 import signal
 import time
@@ -21,7 +22,7 @@ from types import TracebackType
 from typing import IO
 
 from fuzz.targets import Sample, Target
-from thaw.errors import ThawError
+from thaw.errors import CorruptFileError, ThawError
 
 SECONDS = 1.0
 """Of processor time that one execution may take."""
@@ -80,7 +81,8 @@ def place(error: BaseException | None) -> tuple[str, ...]:
     while at is not None:
         lines.append(f"{Path(at.tb_frame.f_code.co_filename).name}:{at.tb_lineno}")
         at = at.tb_next
-    return (type(error).__name__, *lines[-3:])
+    words = re.sub(r"[\d\W]+|b?'.*'", " ", str(error))[-60:] if isinstance(error, CorruptFileError) else ""
+    return (type(error).__name__, *lines[-3:], words) if isinstance(error, ThawError) else (type(error).__name__, *lines[-3:])
 
 
 @contextmanager

@@ -1,11 +1,13 @@
 """Opens an HDF5 file that nobody vouches for: no links out of it, no storage elsewhere, no size that its bytes do not back.
 
-Every object is looked at before any array is read. Knows nothing of Keras; imports h5py, numpy and errors only.
+Its bytes are looked at before the HDF5 library is, and every object before any array is read. Knows nothing of Keras; imports
+h5py, numpy, errors, and `hdf5_structure` and `hdf5_rehearsal`.
 """
 
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,8 @@ import h5py
 import numpy as np
 
 from thaw.errors import CorruptFileError, ThawError
-from thaw.formats.keras_file.global_heap import check_global_heaps
+from thaw.formats.keras_file.hdf5_rehearsal import rehearse
+from thaw.formats.keras_file.hdf5_structure import UnknownStructureError, check
 
 __all__ = ["SIGNATURE", "attribute", "is_hdf5", "names", "open_hdf5", "read_array"]
 
@@ -46,7 +49,7 @@ def open_hdf5(path: Path, shown: object = None) -> Iterator[h5py.File]:
     """
     shown = path if shown is None else shown
     try:
-        check_global_heaps(path, shown)
+        _check_bytes(path, shown)
         with h5py.File(path, "r") as file:
             _check(file, shown)
             yield file
@@ -55,6 +58,16 @@ def open_hdf5(path: Path, shown: object = None) -> Iterator[h5py.File]:
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, UnicodeError) as error:
         # What h5py raises for damage is of all these kinds; errors of our own have passed above.
         raise CorruptFileError(shown, f"HDF5 says {str(error)[:200]!r}") from error
+
+
+def _check_bytes(path: Path, shown: object) -> None:
+    """Raises where the HDF5 library would crash or loop: by its structures, or where those are not known, by a trial."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            check(data, shown)
+    except UnknownStructureError:
+        if problem := rehearse(path):
+            raise CorruptFileError(shown, f"HDF5 says {problem!r}") from None
 
 
 def names(group: h5py.Group) -> list[str]:
