@@ -131,20 +131,22 @@ def scan_with_weights(
 
         return scan(one, carry, (rows, zeros), length)
 
+    def zeros() -> Any:  # made where they are used: a value held from here would not survive a second trace of the step
+        return tuple(jax.numpy.zeros((length, s[0], w.shape[1]), w.dtype) for s, w in zip(lefts, weights, strict=True))
+
     weights = tuple(weights)
-    zeros = tuple(jax.numpy.zeros((length, shape[0], w.shape[1]), w.dtype) for shape, w in zip(lefts, weights, strict=True))
-    run_, hidden = jax.closure_convert(run, weights, carry, rows, zeros)
+    run_, hidden = jax.closure_convert(run, weights, carry, rows, zeros())
 
     @jax.custom_vjp  # type: ignore[untyped-decorator]
     def whole(weights: Any, carry: Any, rows: Any, hidden: Any) -> Any:
-        last, (stacked, _) = run_(weights, carry, rows, zeros, *hidden)
+        last, (stacked, _) = run_(weights, carry, rows, zeros(), *hidden)
         return last, stacked
 
     def forward(weights: Any, carry: Any, rows: Any, hidden: Any) -> Any:
         def held(carry: Any, rows: Any, zeros: Any, hidden: Any) -> Any:
             return run_(weights, carry, rows, zeros, *hidden)
 
-        (last, (stacked, left)), back = jax.vjp(held, carry, rows, zeros, hidden)
+        (last, (stacked, left)), back = jax.vjp(held, carry, rows, zeros(), hidden)
         return (last, stacked), (back, left)
 
     def backward(kept: Any, cotangents: Any) -> Any:
