@@ -13,12 +13,15 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
-from thaw.errors import KerasDriftError
+from thaw.errors import KerasDriftError, ThawError
+from thaw.lowering.kernels import failure_on_host
 from thaw.lowering.packing import pack
 from thaw.lowering.strings import as_strings
 from thaw.trainable import hooks
+from thaw.trainable.watch import drop_spare
 
 CALLS = ("fit", "evaluate", "predict", "train_on_batch", "test_on_batch", "predict_on_batch")
+LONG_CALLS = ("fit", "evaluate", "predict")
 Encode: TypeAlias = Callable[[Any], Any]
 _open: list[bool] = []
 
@@ -51,11 +54,23 @@ def _packing(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def call(self: keras.Model, *args: Any, **kwargs: Any) -> Any:
         layers = text_layers(self)
-        if layers:
-            encode = _encoder(self, layers)
-            args = tuple(_packed(value, encode) for value in args)
-            kwargs = {name: _packed(value, encode) for name, value in kwargs.items()}
-        return method(self, *args, **kwargs)
+        if not layers:
+            return method(self, *args, **kwargs)
+        encode = _encoder(self, layers)
+        args = tuple(_packed(value, encode) for value in args)
+        kwargs = {name: _packed(value, encode) for name, value in kwargs.items()}
+        failure_on_host()  # of an earlier call
+        try:
+            return method(self, *args, **kwargs)
+        except Exception as error:
+            # A compiled step tells of an error on the host in its own words, and in the backend's own class.
+            failure = None if isinstance(error, ThawError) else failure_on_host()
+            if failure is None:
+                raise
+            raise failure from None
+        finally:
+            if method.__name__ in LONG_CALLS:
+                drop_spare(self)
 
     return call
 

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from thaw.errors import ThawError
 from thaw.lowering import sequence_kernels
 from thaw.lowering.values import Value, dtype_of, static_shape
 from thaw.lowering.windows import Padding, Pads, lowest, output_sizes, pad, pads_of, taps
@@ -36,6 +37,18 @@ def _jax_platform() -> str:
     import jax
 
     return str(jax.default_backend())
+
+
+def own_copy(value: np.ndarray) -> Value:
+    """A weight as a backend takes it without sharing memory. JAX: put there, where `jax.numpy.asarray` compiles a copy.
+
+    One compilation for each shape was 40 % of loading MobileNetV2.
+    """
+    if keras.backend.backend() != "jax":
+        return value
+    import jax
+
+    return jax.device_put(value, may_alias=False)
 
 
 def static_value(value: Value) -> np.ndarray | None:
@@ -527,6 +540,16 @@ def in_compiled_step(values: Sequence[Value]) -> bool:
     return False
 
 
+_failures: list[ThawError] = []
+
+
+def failure_on_host() -> ThawError | None:
+    """What went wrong last in a host part inside a compiled step, once: the backend only hands its text on."""
+    found = _failures[-1] if _failures else None
+    _failures.clear()
+    return found
+
+
 def call_host(
     function: Callable[..., list[np.ndarray]],
     outputs: Sequence[tuple[tuple[int | None, ...], str]],
@@ -539,19 +562,27 @@ def call_host(
         outputs: shape and dtype of each of its answers; under JAX every length must be given.
         inputs: tensors, or numpy arrays.
     """
+
+    def remembering(*values: np.ndarray) -> list[np.ndarray]:
+        try:
+            return function(*values)
+        except ThawError as error:
+            _failures.append(error)
+            raise
+
     if keras.backend.backend() == "jax":
         import jax
 
         canonical = [jax.ShapeDtypeStruct(shape, jax.dtypes.canonicalize_dtype(dtype)) for shape, dtype in outputs]
 
         def narrowed(*values: Any) -> list[np.ndarray]:
-            found = function(*(np.asarray(v) for v in values))
+            found = remembering(*(np.asarray(v) for v in values))
             return [v.astype(s.dtype) for v, s in zip(found, canonical, strict=True)]
 
         return list(jax.pure_callback(narrowed, canonical, *inputs, vmap_method="sequential"))
     import tensorflow as tf
 
-    found = tf.numpy_function(function, list(inputs), [tf.as_dtype("string" if d == "object" else d) for _, d in outputs])
+    found = tf.numpy_function(remembering, list(inputs), [tf.as_dtype("string" if d == "object" else d) for _, d in outputs])
     for tensor, (shape, _) in zip(found, outputs, strict=True):
         tensor.set_shape(shape)
     return list(found)

@@ -75,6 +75,14 @@ def write_back(lists: dict[str, list[keras.Variable]], values: Iterable[list[Any
             variable.assign(array)
 
 
+def copied(values: Iterable[list[Any]]) -> list[list[Any]]:
+    """A JAX state of its own, which no computation can take."""
+    copies = [[keras.ops.copy(array) for array in arrays] for arrays in values]
+    for array in (a for arrays in copies for a in arrays):
+        array.block_until_ready()
+    return copies
+
+
 def is_lost(values: Iterable[list[Any]]) -> bool:
     """Whether a JAX state was donated to a computation and is gone."""
     return any(getattr(array, "is_deleted", bool)() for arrays in values for array in arrays)

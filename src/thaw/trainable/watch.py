@@ -7,6 +7,7 @@ beside the model, never on it. May import errors and this package.
 """
 
 import functools
+import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
@@ -28,6 +29,9 @@ def _watch_of(model: keras.Model) -> "Watch | None":
     found = _watches.get(model)
     return found() if found is not None else None
 
+
+SPARE_SHARE = 0.05
+"""Of the time, at most, goes into copies of the values, for steps that may fail with the values in their hands (JAX, text)."""
 
 BURST_STEPS = 20
 """From about this many steps on, a fresh slot of Adam under the old step count moves more than two learning rates a step."""
@@ -90,6 +94,13 @@ def bursts_late(model: keras.Model) -> bool:
         return False  # it is watched with the default before its next step
     leaves = hooks.leaf_optimizers(optimizer)
     return any(leaf.built and is_corrected(leaf) and hooks.raw_steps(leaf) >= BURST_STEPS for leaf in leaves)
+
+
+def drop_spare(model: keras.Model) -> None:
+    """Let go of the copies that were kept in case a step failed on the host."""
+    found = _watch_of(model)
+    if found is not None:
+        found.spare = None
 
 
 def unwatch(model: keras.Model) -> None:
@@ -210,6 +221,9 @@ class Watch:
         # JAX: the variables whose values are under way, and the last good values where a step is several.
         self.carried: dict[str, list[keras.Variable]] = {}
         self.last_good: Any = None
+        # JAX, where a step calls the host and may fail there with the values in its hands: of which variables, values, till when.
+        self.calls_host = False
+        self.spare: tuple[list[keras.Variable], list[list[Any]], float] | None = None
 
     @property
     def model(self) -> keras.Model:
@@ -231,6 +245,7 @@ class Watch:
         if not all(hooks.has_value(v) for v in variables) or self._optimizer_is_away():
             return
         layers = hooks.all_layers(model)
+        self.calls_host = any(getattr(layer, "takes_strings", False) for layer in layers)
         self._keep_rules(layers, variables)
         before, regrouped = self.seen, self._settle_optimizer(layers)
         self.items = [*(layer for layer in layers if _says_more(layer)), *variables]
@@ -337,8 +352,10 @@ class Watch:
         return restarted
 
     def bring_home(self, state: Any) -> None:
-        """Give the variables the best values that are left: those of the step, or of the last part of it."""
-        for values in (state, self.last_good):
+        """Give the variables the best values that are left: of the step, of the last part of it, or those kept to spare."""
+        carried = [v for variables in self.carried.values() for v in variables]
+        spare = self.spare[1] if self.spare is not None and same_variables(self.spare[0], carried) else None
+        for values in (state, self.last_good, spare):
             if values is not None and not jax_hooks.is_lost(values):
                 jax_hooks.write_back(self.carried, values)
                 break
@@ -426,7 +443,20 @@ class Watch:
             self.settle()
         self.carried = jax_hooks.state_lists(self.model, wanted)
         jax_hooks.forget_state(self.model)
-        return hooks.own_method(self.model, "_get_jax_state")(**wanted)
+        state = hooks.own_method(self.model, "_get_jax_state")(**wanted)
+        if self.calls_host:
+            self._keep_spare(state)
+        return state
+
+    def _keep_spare(self, state: Any) -> None:
+        """Copies of all values: at the start of an epoch, or now and then where they are asked for at every step."""
+        carried = [v for variables in self.carried.values() for v in variables]
+        start = time.monotonic()
+        if self.spare is None or start >= self.spare[2] or not same_variables(self.spare[0], carried):
+            self.spare = None  # first, so that there are never two
+            copies = jax_hooks.copied(state)
+            end = time.monotonic()
+            self.spare = (carried, copies, end + (end - start) / SPARE_SHARE)
 
     def _jax_state_sync(self) -> None:
         state = jax_hooks.jax_state(self.model)
