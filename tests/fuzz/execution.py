@@ -86,8 +86,8 @@ def place(error: BaseException | None) -> tuple[str, ...]:
 
 
 @contextmanager
-def bounded(stack_file: IO[str], seconds: float, memory: int) -> Iterator[None]:
-    """Memory is bounded meanwhile, and `armed` ends the process where time runs out, its stack written to the file."""
+def bounded(stack_file: IO[str], memory: int) -> Iterator[None]:
+    """Memory is bounded meanwhile, and `arm` ends the process where time runs out, its stack written to the file."""
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     faulthandler.register(signal.SIGPROF, file=stack_file, all_threads=False, chain=True)
     faulthandler.enable(file=stack_file, all_threads=False)

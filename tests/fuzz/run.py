@@ -6,6 +6,7 @@ their samples join the seeds. Figures and findings go to a folder; the result is
 """
 
 import argparse
+import hashlib
 import json
 import mmap
 import os
@@ -34,9 +35,11 @@ COUNTERS = struct.Struct("<8Q")
 GROWTH = 300 << 20
 """Bytes that a child may keep (Keras remembers much) before the next one takes over."""
 
-MOST_SEEDS = 2000
+MOST_PLACES = 5000
 LARGEST_SAMPLE = 200_000
 NEXT_CHILD, DONE = 3, 0
+ROUND = 120.0
+"""Seconds in which every format has its turn."""
 
 
 @dataclass
@@ -90,6 +93,36 @@ class Shared:
         return COUNTERS.unpack(self.memory[: COUNTERS.size])
 
 
+class Corpus:
+    """Samples from each of which another error came, in a folder of small files that outlive the child."""
+
+    def __init__(self, folder: Path, seeds: list[Sample]) -> None:
+        self.folder = folder
+        self.seeds = seeds
+        self.found: list[Sample] = []
+        self.places: set[str] = set()
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in sorted(folder.iterdir()):
+            self.places.add(file.name)
+            if data := file.read_bytes():
+                self.found.append(unpack(data))
+
+    def choose(self, rng: Random) -> Sample:
+        """A whole seed, or every second time one of those found."""
+        return rng.choice(self.found) if self.found and rng.random() < 0.5 else rng.choice(self.seeds)
+
+    def add(self, place: tuple[str, ...], sample: Sample) -> None:
+        """Keeps the sample where nothing came from that place before."""
+        name = hashlib.sha256(repr(place).encode()).hexdigest()[:16]
+        if name in self.places or len(self.places) > MOST_PLACES:
+            return
+        small = sum(map(len, sample.values())) < LARGEST_SAMPLE
+        self.places.add(name)
+        (self.folder / name).write_bytes(pack(sample) if small else b"")
+        if small:
+            self.found.append(sample)
+
+
 def work(target: Target, seed: int, shared: Shared, out: Path, stack_path: Path, executions: int, seconds: float) -> int:
     """The child: samples without end, until it has done enough or grown too much."""
     rng = Random(seed)
@@ -99,14 +132,12 @@ def work(target: Target, seed: int, shared: Shared, out: Path, stack_path: Path,
         outcome = execute(target, sample)
         if outcome.problem and outcome.seconds <= SECONDS:
             keep(out, target.name, sample, f"a whole seed {outcome.problem}", outcome.place, stack_of(outcome.error))
-    whole = len(seeds)
-    places: set[tuple[str, ...]] = set()
+    corpus = Corpus(out / "corpus" / target.name, seeds)
     end, base = time.monotonic() + seconds, resident()
     done = read = refused = slowest = bad = 0
-    with stack_path.open("w") as stack_file, bounded(stack_file, SECONDS, MEMORY):
+    with stack_path.open("w") as stack_file, bounded(stack_file, MEMORY):
         while done < executions and time.monotonic() < end:
-            sample = seeds[rng.randrange(whole if rng.random() < 0.5 else len(seeds))]
-            changed = target.mutate(rng, sample, seeds[rng.randrange(whole)])
+            changed = target.mutate(rng, corpus.choose(rng), rng.choice(seeds))
             shared.begin(changed)
             arm(SECONDS)
             outcome = execute(target, changed)
@@ -117,11 +148,8 @@ def work(target: Target, seed: int, shared: Shared, out: Path, stack_path: Path,
                 bad += 1
                 keep(out, target.name, changed, problem, outcome.place, stack_of(outcome.error))
             read, refused = read + (outcome.error is None), refused + (outcome.error is not None)
-            if outcome.place not in places:
-                places.add(outcome.place)
-                if sum(map(len, changed.values())) < LARGEST_SAMPLE:
-                    seeds[whole:] = [*seeds[whole:], changed][-MOST_SEEDS:]
-            shared.store(done, read, refused, len(places), slowest, bad)
+            corpus.add(outcome.place, changed)
+            shared.store(done, read, refused, len(corpus.places), slowest, bad)
             if done % 200 == 0 and resident() - base > GROWTH:
                 return NEXT_CHILD
     return DONE
@@ -140,6 +168,12 @@ class Fuzzer:
         self.seed = seed
         self.tallies: dict[str, Tally] = {}
         self.shown = 0.0
+        self.earlier: dict[str, Any] | None = None
+
+    @property
+    def done(self) -> int:
+        """Executions of all formats."""
+        return sum(t.executions for t in self.tallies.values())
 
     def run(self, target: Target, executions: int, seconds: float) -> None:
         """Fuzzes one format for so many executions or seconds, whichever is over first."""
@@ -209,7 +243,7 @@ class Fuzzer:
         self.shown = time.monotonic()
         done, read, *_ = shared.load() if shared else (0, 0)
         total = tally.executions + done
-        every = sum(t.executions for t in self.tallies.values()) + done
+        every = self.done + done
         share = (tally.read + read) / max(total, 1)
         line = f"{target.name:16} {total:>9,} executions, {share:4.0%} read, {tally.places:4} places, "
         line += f"slowest {tally.slowest:.2f} s, findings {dict(tally.findings) or 0}; {every:,} in all"
@@ -218,7 +252,9 @@ class Fuzzer:
     def write(self) -> None:
         """Puts the figures into the folder, added to what runs before this one left there."""
         path = self.out / "figures.json"
-        before = json.loads(path.read_text())["formats"] if path.exists() else {}
+        if self.earlier is None:
+            self.earlier = json.loads(path.read_text())["formats"] if path.exists() else {}
+        before = self.earlier
         formats = {name: tally.to_json() for name, tally in self.tallies.items()}
         for name, row in before.items():
             mine = formats.setdefault(name, {**row, "executions": 0, "read": 0, "refused": 0, "findings": {}})
@@ -243,15 +279,14 @@ def main() -> int:
     given.out.mkdir(parents=True, exist_ok=True)
     targets = [TARGETS[name] for name in given.format or sorted(TARGETS)]
     weights = sum(t.weight for t in targets)
+    most, end = given.executions or sys.maxsize, time.monotonic() + (given.seconds or (sys.maxsize if given.executions else 60))
     print(f"seed {given.seed}, findings and figures in {given.out}")
     fuzzer = Fuzzer(given.out, given.seed)
     try:
-        for target in targets:
-            share = target.weight / weights
-            if given.executions:
-                fuzzer.run(target, max(1, round(given.executions * share)), float("inf"))
-            else:
-                fuzzer.run(target, sys.maxsize, (given.seconds or 60.0) * share)
+        while (left := end - time.monotonic()) > 1 and fuzzer.done < most:
+            for target in targets:
+                fuzzer.run(target, most - fuzzer.done, min(left, ROUND) * target.weight / weights)
+            fuzzer.write()
     finally:
         fuzzer.write()
     found = sum((t.findings for t in fuzzer.tallies.values()), Counter[str]())

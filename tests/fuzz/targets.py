@@ -49,8 +49,8 @@ SCRATCH = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Where files go that a library wants on disk: memory, where the system has that."""
 
 INDEX, DATA = "variables/variables.index", "variables/variables.data-00000-of-00001"
-LARGEST_SEED = 45_000
-"""Bytes; larger artifacts would only be slower to read."""
+LARGEST_SEED, LARGEST = 20_000, 45_000
+"""Bytes of a graph, and of a file of another kind; larger seeds would only be slower to read."""
 
 Sample = Mapping[str, bytes]
 """One input: the files of an artifact by relative name."""
@@ -81,17 +81,17 @@ def folder(path: Path) -> dict[str, bytes]:
     return {p.relative_to(path).as_posix(): p.read_bytes() for p in files}
 
 
-def folders(*patterns: str, having: str = "") -> dict[str, Sample]:
+def folders(*patterns: str, having: str = "", most: int = LARGEST_SEED) -> dict[str, Sample]:
     """The artifacts of tests/models that fit: small ones that hold a file of that name."""
     found = {f"{p.parent.name}-{p.name}": folder(p) for pattern in patterns for p in sorted(MODELS.glob(pattern)) if p.is_dir()}
     return {
         name: files
         for name, files in found.items()
-        if (not having or having in files) and len(files.get("saved_model.pb", b"")) <= LARGEST_SEED
+        if (not having or having in files) and len(files.get("saved_model.pb", b"")) <= most
     }
 
 
-def single(pattern: str, name: str, most: int = LARGEST_SEED) -> dict[str, Sample]:
+def single(pattern: str, name: str, most: int = LARGEST) -> dict[str, Sample]:
     """Files of tests/models, each under the name `name`."""
     return {p.name: {name: p.read_bytes()} for p in sorted(MODELS.glob(pattern)) if p.stat().st_size <= most}
 
@@ -149,7 +149,7 @@ def graph_mutation(file: str, kind: str) -> Callable[[Random, Sample, Sample], S
                 del files[name]
         if file in files:
             changed = change_message(rng, kind, files[file])
-            files[file] = changed if len(changed) < 2 * LARGEST_SEED else damaged(rng, files[file])
+            files[file] = changed if len(changed) < 2 * LARGEST else damaged(rng, files[file])
         return files
 
     return mutate
@@ -308,7 +308,7 @@ def assets_road(files: Sample) -> None:
 @cache
 def asset_seeds() -> dict[str, Sample]:
     """Artifacts with vocabularies."""
-    found = folders("tf1/*", "tf2/*", "seeds/*", "behaviour/*", having="saved_model.pb")
+    found = folders("tf1/*", "tf2/*", "behaviour/*", having="saved_model.pb", most=LARGEST)
     return {name: files for name, files in found.items() if any(n.startswith("assets/") for n in files)}
 
 
@@ -688,18 +688,18 @@ TARGETS = {
         Target("frozen", 3, lambda: single("frozen/*.pb", "frozen.pb"), graph_mutation("frozen.pb", "GraphDef"), artifact_road),
         Target("tfhub_module", 0.3, lambda: folders("tf1/half*", having="tfhub_module.pb"), module_mutation, module_road),
         Target("variables_index", 3, lambda: folders("tf1/*", "tf2/*", having=INDEX), mutate_index, bundle_road),
-        Target("variables_data", 1, lambda: folders("tf1/*", "tf2/*", having=DATA), mutate_data, bundle_road),
+        Target("variables_data", 1.5, lambda: folders("tf1/*", "tf2/*", having=DATA), mutate_data, bundle_road),
         Target("assets", 0.5, asset_seeds, mutate_assets, assets_road),
         Target("hdf5", 4, lambda: hdf5_seeds() | single("keras2/*.h5", "m.h5", 15_000), mutate_h5, hdf5_road),
         Target("hdf5_new", 0.5, new_hdf5_seeds, mutate_h5, new_hdf5_road),
         Target("keras_config", 2, config_seeds, mutate_config, config_road),
         Target("keras_archive", 1, lambda: single("keras2/*.keras", "m.keras"), mutate_keras_zip, keras_archive_road),
-        Target("h5", 1, lambda: hdf5_seeds() | single("keras2/*.h5", "m.h5", 32_000), mutate_h5_config, keras_file_road),
-        Target("keras", 1, lambda: single("keras2/*.keras", "m.keras"), mutate_keras_zip, keras_file_road),
+        Target("h5", 2, lambda: hdf5_seeds() | single("keras2/*.h5", "m.h5", 32_000), mutate_h5_config, keras_file_road),
+        Target("keras", 2, lambda: single("keras2/*.keras", "m.keras"), mutate_keras_zip, keras_file_road),
         Target(
             "keras_metadata",
             1,
-            lambda: folders("keras2/*saved_model", having="keras_metadata.pb"),
+            lambda: folders("keras2/*saved_model", having="keras_metadata.pb", most=LARGEST),
             mutate_metadata,
             keras_saved_model_road,
         ),
