@@ -137,7 +137,10 @@ def work(target: Target, seed: int, shared: Shared, out: Path, stack_path: Path,
     done = read = refused = slowest = bad = 0
     with stack_path.open("w") as stack_file, bounded(stack_file, MEMORY):
         while done < executions and time.monotonic() < end:
-            changed = target.mutate(rng, corpus.choose(rng), rng.choice(seeds))
+            try:
+                changed = target.mutate(rng, corpus.choose(rng), rng.choice(seeds))
+            except LookupError:  # the one that was found lacks the part to be damaged
+                changed = target.mutate(rng, rng.choice(seeds), rng.choice(seeds))
             shared.begin(changed)
             arm(SECONDS)
             outcome = execute(target, changed)
