@@ -41,7 +41,8 @@ A message is one sentence of what happened (with the values), one of what was ex
     │   ├── ControlFlowError           loops or conditions of TensorFlow 1 that do not fit together
     │   ├── LoopGradientError          a loop of unknown length cannot be differentiated here
     │   ├── LoopLimitError             a loop does not end within its bound
-    │   └── LoopShapeError             a loop whose values change their shapes cannot be traced
+    │   ├── LoopShapeError             a loop whose values change their shapes cannot be traced
+    │   └── BranchShapeError           branches that differ in shape cannot be traced
     ├── InputError                     a call's inputs do not fit the signature
     ├── SelectionError                 a name, index or pattern picks nothing
     │   ├── UnknownLayerError
@@ -58,6 +59,7 @@ A message is one sentence of what happened (with the values), one of what was ex
     │   ├── RelaxationError            an op cannot be given a gradient
     │   └── ScheduleError              the phases of a training schedule do not fit together
     ├── HubArgumentError               the arguments of KerasLayer contradict the artifact
+    ├── SizeNotFreeError               a graph that runs at the size only that it was published for
     ├── NotExportableError             a model that computes something else than its artifact did
     ├── ExportTargetError              the place to export to cannot be used
     ├── WeightsMissingError            a layer was made from a config and its weights never loaded
@@ -209,10 +211,11 @@ class GraphError(ThawError):
 class InputError(ThawError, ValueError):
     """The inputs of a call do not fit the signature. A ValueError too, since that is what hub.KerasLayer raises."""
 
-    def __init__(self, program: str, problem: str, takes: str) -> None:
+    def __init__(self, program: str, problem: str, takes: str, *, lengths: bool = False) -> None:
+        free = " Where the ops allow other lengths, `KerasLayer(..., free_sizes=True)` does." if lengths else ""
         super().__init__(
             f"The inputs do not fit {program!r}: {problem}. Expected {takes}. "
-            "Pass inputs of those names, dtypes and shapes (`thaw inspect` prints them)."
+            f"Pass inputs of those names, dtypes and shapes (`thaw inspect` prints them).{free}"
         )
 
 
@@ -398,6 +401,18 @@ class LoopLimitError(GraphError):
             "give a larger `max_iterations=`; otherwise its condition never becomes false on this input: check what you feed."
         )
         self.loop = loop
+
+
+class BranchShapeError(GraphError):
+    """The branches of a condition in a traced step (JAX) give tensors of different shapes or dtypes."""
+
+    def __init__(self, condition: str, output: int, found: Sequence[str]) -> None:
+        super().__init__(
+            f"Output {output} of the condition {condition!r} is {' in one branch and '.join(dict.fromkeys(found))} in another, and "
+            "its predicate depends on the data of the batch. Expected the same shape and dtype of all branches, since JAX compiles "
+            "them into one step. Run it without jit (`compile(jit_compile=False)`), or on PyTorch."
+        )
+        self.condition = condition
 
 
 class LoopShapeError(GraphError):
@@ -788,3 +803,14 @@ class ExportTargetError(ThawError, OSError):
 
     def __init__(self, path: object, what: str, do: str) -> None:
         super().__init__(f"{str(path)!r} {what}. Expected a new or empty folder, or a new .pb file for a frozen graph. {do}.")
+
+
+class SizeNotFreeError(ThawError, ValueError):
+    """A graph that was published for one size does not run at another."""
+
+    def __init__(self, given: Sequence[Sequence[int]], published: Sequence[Sequence[int]], problem: str, allowed: str) -> None:
+        sizes = f" (images of {allowed} pixels a side are allowed)" if allowed else ""
+        super().__init__(
+            f"The graph does not run on inputs of shape {listed(given)}: {problem} Expected shapes like the published "
+            f"{listed(published)}{sizes}. Resize what you feed, or cut the graph before that op with `outputs=`."
+        )

@@ -68,6 +68,8 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             needed then are not loaded.
         inputs: tensors from the middle of the graph to feed instead, named likewise: the graph before them is cut away, with its
             weights. The layer then takes that one tensor, or a list or dict of them.
+        free_sizes: whether inputs may have other lengths than the publisher fixed (image size, length of a series, the batch), on
+            every axis but the last. Where an op does not go along, the first call says which, and what sizes are allowed.
         lift_constants: whether weights that were baked into the graph as constants (frozen graphs; some SavedModels) become
             variables that train. Without it the large ones of a frozen graph are variables that train only if thawed by name.
         batch_norm_momentum: what a moving statistic keeps of itself a step, where the artifact has no training variant to say so.
@@ -105,6 +107,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         max_iterations: int | None = None,
         outputs: Wanted | None = None,
         inputs: Wanted | None = None,
+        free_sizes: bool = False,
         lift_constants: bool = False,
         batch_norm_momentum: float = 0.99,
         dropout: float = 0.0,
@@ -132,6 +135,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
         self.max_iterations = max_iterations
         self.outputs_wanted = outputs
         self.inputs_wanted = inputs
+        self.free_sizes = free_sizes
         self.lift_constants = lift_constants
         self.batch_norm_momentum = batch_norm_momentum
         self.dropout = dropout
@@ -153,6 +157,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             output_key,
             outputs,
             inputs,
+            free_sizes,
         )
         self._runtime: Runtime = choose(artifact, choice)
         self._runtime.pending = pending
@@ -284,6 +289,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             seed_generator=self.seed_generator,
             max_iterations=self.max_iterations,
         )
+        runtime.check_sizes(variant.inference, variant, flat)
         specs = [spec for s in input_structures(runtime.program, variant) for spec in tensors(s)]
         feeds = [self._feed(value, spec) for value, spec in zip(flat, specs, strict=True)]
         texts = [i for i, spec in enumerate(specs) if spec.dtype == "string"]
@@ -574,6 +580,7 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
             "max_iterations": self.max_iterations,
             "outputs": self.outputs_wanted,
             "inputs": self.inputs_wanted,
+            "free_sizes": self.free_sizes,
             "lift_constants": self.lift_constants,
             "batch_norm_momentum": self.batch_norm_momentum,
             "dropout": self.dropout,

@@ -4,18 +4,22 @@
 `Runtime` holds what follows from that as one plain object, so that Keras tracks nothing of it. Knows no Keras layer.
 """
 
-from collections.abc import Mapping
+from collections import ChainMap
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
 
 from thaw import load
 from thaw.errors import HubArgumentError, listed
 from thaw.graph.artifact import Artifact, VariableSource
+from thaw.graph.free_sizes import free_sizes
 from thaw.graph.ir import Graph, TensorSpec
 from thaw.graph.lift_constants import spelt_statistics
 from thaw.graph.moving_statistics import HANDLES, freeze_updates, statistic_keys
 from thaw.graph.partial import Wanted, piece
-from thaw.graph.program import Program, Variant, leaves, ready
+from thaw.graph.program import Program, Variant, input_structures, leaves, ready, tensors
 from thaw.graph.prune import bodies
 from thaw.graph.relax import relax
 from thaw.graph.training_policies import drop_out, normalize_by_batch
@@ -23,6 +27,7 @@ from thaw.graph.usage_order import usage_order
 from thaw.inner import Weight
 from thaw.lowering.host import TextProgram
 from thaw.lowering.run import Context, Resources, order
+from thaw.sizes import check_sizes
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Choice:
     output_key: str | None
     outputs: Wanted | None
     inputs: Wanted | None
+    free_sizes: bool
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,8 @@ class Runtime:
         self.pending = False  # made without weights, which must be loaded before a call
         self.warned = False
         self.whole = program  # before a piece was cut out of it
+        self.published: Program | None = None  # before its sizes were freed
+        self.sizes: dict[tuple[object, ...], Graph] = {}  # what was checked for which graph
         self.symbols: Any = None
         self.taps: dict[str, tuple[Any, Any]] = {}  # by the path of an inner layer: what it answers with, and on which inputs
         self.rewritten: dict[tuple[object, ...], Graph] = {}  # by what was worked into which graph
@@ -104,6 +112,26 @@ class Runtime:
                 made, _ = relax(made, self.resources.library, policy.relaxed)
             self.rewritten[wanted] = made
         return self.rewritten[wanted]
+
+    def check_sizes(self, graph: Graph, variant: Variant, values: Sequence[Any]) -> None:
+        """That `graph`, whose sizes were freed, runs on values of these shapes; asked once for each.
+
+        Raises:
+            SizeNotFreeError: it does not.
+        """
+        if self.published is None:
+            return
+        pools = ("variants", "training_variants")
+        same = [p for pool in pools for v, p in zip(getattr(self.whole, pool), getattr(self.published, pool), strict=True)
+                if v.trace.args == variant.trace.args and v.trace.kwargs == variant.trace.kwargs]  # fmt: skip
+        given = [tuple(getattr(v, "shape", np.shape(v))) for v in values]
+        key = (id(graph), *given)
+        if key in self.sizes or not same:
+            return
+        specs = [spec for s in input_structures(self.published, same[0]) for spec in tensors(s)]
+        if all(spec.dtype != "string" for spec in specs):
+            check_sizes(graph, self.resources, specs, given)
+        self.sizes[key] = graph  # kept, so that its id stays its own
 
     def sources(self, *, only_used: bool) -> list[VariableSource]:
         """The variables, in the order in which the graph uses them; those that it does not use come last, or not at all."""
@@ -208,15 +236,19 @@ def choose(artifact: Artifact, choice: Choice) -> Runtime:
     program = load.program(artifact, metagraph, name)
     signature = name if name in metagraph.signatures else None
     _check_output_key(program, key)
+    published = program
+    if choice.free_sizes:
+        program = free_sizes(program)
     whole = program
     if choice.outputs is not None or choice.inputs is not None:
         one = key or ("default" if signature is not None and artifact.format == "tf1_hub" and not as_dict else None)
         program = piece(program, choice.outputs, choice.inputs, output_key=one, arguments=choice.arguments)
     runtime = Runtime(artifact, program, signature)
     runtime.whole = whole
-    library: dict[str, Graph] = {}
-    for part in artifact.metagraphs:
-        library.update(part.library)
+    if choice.free_sizes and choice.inputs is None:
+        runtime.published = published
+    # Later metagraphs go before; a chain, since most functions of a library are never converted into graphs.
+    library = ChainMap(*(cast("MutableMapping[str, Graph]", m.library) for m in reversed(artifact.metagraphs)))
     runtime.resources = Resources({}, library, artifact.files)
     regularized = load.regularization(artifact, metagraph)
     if regularized is not None:

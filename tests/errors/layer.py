@@ -13,6 +13,7 @@ from thaw.errors import (
     NotExportableError,
     PieceError,
     RelaxationError,
+    SizeNotFreeError,
     UnknownLayerError,
     WeightsMissingError,
 )
@@ -70,6 +71,13 @@ ROWS = [
         "which does not exist",
         "Expected a new or empty folder",
         "Make that folder, or name another",
+    ),
+    Row(
+        SizeNotFreeError,
+        lambda _: thaw.KerasLayer(DIGITS, free_sizes=True)(np.zeros((1, 16, 16, 1), "float32")),
+        "The graph does not run on inputs of shape [1, 16, 16, 1]: Node ",
+        "Expected shapes like the published [1, 8, 8, 1]",
+        "Resize what you feed",
     ),
     Row(
         WeightsMissingError,

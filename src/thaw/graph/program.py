@@ -163,7 +163,8 @@ class Program:
                 if not trouble:
                     return variant, flat
                 problems.append("; ".join(trouble))
-        raise InputError(self.name, problems[0] if problems else "it has no trace", self.describe())
+        problem = problems[0] if problems else "it has no trace"
+        raise InputError(self.name, problem, self.describe(), lengths="has shape" in problem)
 
     def _fit(self, trace: Trace, values: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
         """What keeps `values` from being inputs of `trace` (empty where they fit), and the flat inputs."""
