@@ -23,13 +23,6 @@ def unknown_format(folder: Path) -> None:
     read(folder)
 
 
-def missing_asset(folder: Path) -> None:
-    metagraph = new("MetaGraphDef", asset_file_def=[new("AssetFileDef", filename="words.txt")])
-    metagraph.object_graph_def.nodes.add()
-    (folder / "saved_model.pb").write_bytes(new("SavedModel", meta_graphs=[metagraph]).SerializeToString())
-    read(folder)
-
-
 def truncated(folder: Path) -> None:
     (folder / "saved_model.pb").write_bytes(b"\x12\x7f")
     read(folder)
@@ -66,8 +59,8 @@ ROWS = [
     ),
     Row(
         MissingFileError,
-        missing_asset,
-        what="lacks the file 'assets/words.txt' (an asset of the graph)",
+        lambda folder: DirectoryFiles(folder).read("assets/words.txt"),
+        what="lacks the file 'assets/words.txt'",
         expected="Expected it beside the others",
         do="fetch or copy the whole folder again",
     ),

@@ -192,9 +192,31 @@ def test_N15_nothing_to_call_is_refused(name: str) -> None:
         read(changed(FOLDERS[name], proto))
 
 
-def test_a_missing_asset_is_named() -> None:
-    with pytest.raises(MissingFileError, match="assets/vocabulary"):
-        read(changed(FOLDERS["tf1-tables"], assets__vocabulary_txt0=None))
+def test_a_missing_asset_is_missed_by_who_reads_it() -> None:
+    whole, short = ours("tf1-tables"), read(changed(FOLDERS["tf1-tables"], assets__vocabulary_txt0=None))
+    assert len(whole.files) - len(short.files) == 1
+    assert short.metagraphs[0].assets == whole.metagraphs[0].assets  # tests/lowering/test_tables.py: its table says so
+
+
+def test_tables_that_functions_make_and_fill_are_filled() -> None:
+    proto = saved_model(FOLDERS["tf1-tables"])
+    graph = proto.meta_graphs[0].graph_def
+    inner = [n for n in graph.node if n.op.startswith("InitializeTable")]
+    kept = {f"{n.op}": n.name for n in inner}
+    for number, node in enumerate(inner):
+        names = [f"in{i}" for i in range(len(node.input))]
+        body = new("NodeDef", name="fill", op=node.op, input=names)
+        for key in node.attr:
+            body.attr[key].CopyFrom(node.attr[key])
+        signature = new("OpDef", name=f"fill_{number}", input_arg=[new("ArgDef", name=name) for name in names])
+        graph.library.function.append(new("FunctionDef", signature=signature, node_def=[body]))
+        node.op = "StatefulPartitionedCall"
+        node.attr.clear()
+        node.attr["f"].func.name = f"fill_{number}"
+    metagraph = read(changed(FOLDERS["tf1-tables"], proto)).metagraphs[0]
+    filled = {u for g in metagraph.initializers for u in g.updates}
+    assert kept and filled >= {n.name for n in inner}
+    assert filled == {u for g in ours("tf1-tables").metagraphs[0].initializers for u in g.updates}
 
 
 def test_N7_an_asset_outside_its_folder_is_refused() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from thaw.errors import CorruptFileError, MissingFileError
+from thaw.errors import CorruptFileError
 from thaw.formats.bundle import Reading, Stored
 from thaw.formats.checkpoint import Checkpoint
 from thaw.formats.dtypes import name_of
@@ -30,19 +30,15 @@ DEEPEST = 100
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
 
-def asset_names(proto: Message, files: Files) -> tuple[str, ...]:
+def asset_names(proto: Message) -> tuple[str, ...]:
     """The names of a metagraph's assets, relative to the assets folder, by their index.
+
+    One that is not there is missed only by who reads it, as in TensorFlow.
 
     Raises:
         UnsafePathError: one leaves the folder.
-        MissingFileError: one is not there.
     """
-    names = []
-    for asset in proto.asset_file_def:
-        if not files.exists(f"assets/{checked(asset.filename)}"):
-            raise MissingFileError(files.origin, f"assets/{asset.filename}", "an asset of the graph")
-        names.append(asset.filename)
-    return tuple(names)
+    return tuple(checked(asset.filename) for asset in proto.asset_file_def)
 
 
 def constant(name: str, value: np.ndarray, dtype: str) -> Node:
@@ -123,7 +119,7 @@ class ObjectGraph:
         self.functions: Mapping[str, Message] = self.proto.object_graph_def.concrete_functions
         graph = self.proto.graph_def
         self.library = Library(graph.library.function, self.proto.meta_info_def.stripped_op_list.op, self.origin)
-        self.assets = asset_names(self.proto, self.files)
+        self.assets = asset_names(self.proto)
         self.top = {node.name: node for node in graph.node if node.op == "Const"}
         self.variable_keys: dict[int, str] = {}
         self.resources: dict[int, tuple[Node, ...]] = {}

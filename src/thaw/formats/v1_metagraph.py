@@ -6,7 +6,7 @@ Control flow is left as it is (Enter, Exit, Switch, Merge). Imports artifact, ir
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from thaw.errors import CorruptFileError, MissingFileError
+from thaw.errors import CorruptFileError
 from thaw.formats.bundle import Bundle
 from thaw.formats.dtypes import name_of
 from thaw.formats.files import Files, checked
@@ -17,7 +17,7 @@ from thaw.formats.structure import ragged_spec, sparse_spec
 from thaw.formats.tensor_proto import shape_of
 from thaw.formats.v1_variables import VARIABLE_OPS, Variables, reached_from, shared_name
 from thaw.graph.artifact import Function, MetaGraph, Trace
-from thaw.graph.ir import CompositeSpec, Graph, Node, Structure, Tensor, TensorSpec
+from thaw.graph.ir import CompositeSpec, FunctionName, Graph, Node, Structure, Tensor, TensorSpec
 
 _TABLE_WRITERS = frozenset({
     "InitializeTable", "InitializeTableV2", "InitializeTableFromTextFile", "InitializeTableFromTextFileV2", "LookupTableImport",
@@ -76,16 +76,17 @@ class V1MetaGraph:
         )
 
     def _assets(self) -> dict[str, str]:
-        """The assets' file names by the name of the node that holds the path."""
+        """The assets' file names by the name of the node that holds the path.
+
+        One that is not there is missed only by who reads it, as in TensorFlow.
+        """
         definitions = list(self.proto.asset_file_def)
         if "saved_model_assets" in self.collections:
             any_list = self.collections["saved_model_assets"].any_list.value
             definitions += [parse("AssetFileDef", a.value, self.origin) for a in any_list]
         found: dict[str, str] = {}
         for asset in definitions:
-            if not self.files.exists(f"assets/{checked(asset.filename)}"):
-                raise MissingFileError(self.files.origin, f"assets/{asset.filename}", "an asset of the graph")
-            found[tensor_of(asset.tensor_info.name, self.origin).node] = asset.filename
+            found[tensor_of(asset.tensor_info.name, self.origin).node] = checked(asset.filename)
         return found
 
     def _nodes(self) -> dict[str, Node]:
@@ -156,8 +157,17 @@ class V1MetaGraph:
         )
         main += [tensor_of(info.name, self.origin).node for info in own]
         reached = reached_from(self.nodes, [*names, *main], control=True)
-        writers = [n for n in self.nodes if n in reached and self.nodes[n].op in _TABLE_WRITERS]
+        writers = [n for n in self.nodes if n in reached and self._fills_a_table(self.nodes[n], set())]
         return tuple(Graph(n, self.nodes, (), (), (n,)) for n in writers)
+
+    def _fills_a_table(self, node: Node, seen: set[str]) -> bool:
+        """Whether the node does, or calls a function in which one does: so where TensorFlow 2's tables got into its graph."""
+        if node.op in _TABLE_WRITERS:
+            return True
+        called = [f for v in node.attrs.values() for f in (v if isinstance(v, tuple) else (v,)) if isinstance(f, FunctionName)]
+        names = [n for n in (node.op, *(f.name for f in called)) if n in self.library and n not in seen]
+        seen.update(names)
+        return any(self._fills_a_table(inner, seen) for n in names for inner in self.library[n].nodes.values())
 
     def _regularization(self) -> tuple[Graph | None, tuple[tuple[str, ...], ...]]:
         """One graph of the losses that depend on variables alone, and which variables each reads."""
