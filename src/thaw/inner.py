@@ -14,6 +14,7 @@ import keras
 
 from thaw.errors import UnknownLayerError
 from thaw.graph.artifact import VariableSource
+from thaw.lowering import kernels
 
 
 class TrainableTree:
@@ -199,7 +200,7 @@ def add_source(
             name=leaf,
             shape=source.shape,
             dtype=dtype,
-            initializer=lambda shape, dtype=None: value(),
+            initializer=lambda shape, dtype=None: kernels.own_copy(value()),
             trainable=floating and not statistic,
         )
         variable.source_name = source.name

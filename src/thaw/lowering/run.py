@@ -48,7 +48,7 @@ class Resources:
     ) -> None:
         self.variables = dict(variables or {})
         self.objects: dict[str, Any] = {}
-        self.library = dict(library or {})
+        self.library: Mapping[str, Graph] = library or {}
         self.files = dict(files or {})
         self._plans: dict[tuple[int, str], tuple[Graph, Plan]] = {}
 
