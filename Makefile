@@ -2,8 +2,8 @@
 # redone when pyproject.toml or this file changes.
 #
 #   make demo     fine-tune the embedded sample on JAX and write demo-output/
-#   make test     the suite on JAX, PyTorch and TensorFlow, one after the other (BACKEND=jax: on that one alone), and live
-#                 flags on the oldest Keras supported
+#   make test     the suite on JAX, PyTorch and TensorFlow, one after the other (BACKEND=jax: on that one alone), live
+#                 flags on the oldest Keras supported, and a minute of fuzzing
 #   make check    ruff format --check, ruff, mypy --strict
 #   make all      check, then test
 #   make setup    .venv with the development tools and the pre-commit hook
@@ -11,7 +11,8 @@
 #   make golden   record TensorFlow's answers anew in tests/golden (needs TensorFlow)
 #   make bench    the side-by-side measurements of benchmarks/ (needs TensorFlow; BENCH=name for one artifact)
 #   make corpus   every model of a folder, on every backend, against what TensorFlow recorded for it (MODELS=folder)
-#   make fuzz     the readers on damaged input, longer than the suite does
+#   make fuzz     damaged files of every format (SECONDS=600, or EXECUTIONS=1000000; FORMAT='h5 keras' for some of them;
+#                 ENGINE=atheris FORMAT=frozen: led by coverage, where that library installs); findings in build/fuzz
 #   make size     lines per file
 
 PYTHON   ?= python3
@@ -21,6 +22,10 @@ BACKEND  ?= $(BACKENDS)
 PYTEST   ?=
 SECTION  ?=
 MODELS   ?= ../shared/models
+# Of make fuzz; what make test runs of it is always the same.
+SECONDS  ?= 600
+ENGINE   ?= own
+FUZZ     := tests/fuzz/run.py --out build/fuzz
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -95,6 +100,8 @@ test: $(BACKEND:%=$(VENV)/.%) $(VENV)/keras-$(OLDEST_KERAS)
 	  one=$(word 2,$(BACKEND) $(BACKEND)); echo "== live flags on Keras $(OLDEST_KERAS), $$one =="; \
 	  PYTHONPATH=$(VENV)/keras-$(OLDEST_KERAS) KERAS_BACKEND=$$one $(BIN)/python -m pytest -q tests/trainable \
 	    || failed="$$failed keras-$(OLDEST_KERAS)"; \
+	  echo "== a minute of fuzzing =="; \
+	  KERAS_BACKEND=$(firstword $(BACKEND)) $(BIN)/python $(FUZZ) --seconds 60 --seed 1 || failed="$$failed fuzz"; \
 	fi; \
 	if [ -n "$$failed" ]; then echo "failed on:$$failed" >&2; exit 1; fi; echo "passed on: $(BACKEND)"
 
@@ -117,8 +124,14 @@ bench: $(VENV)/.peers
 corpus: $(BACKEND:%=$(VENV)/.%)
 	$(BIN)/python tests/corpus/score.py $(MODELS) --backend $(BACKEND)
 
-fuzz: $(VENV)/.dev
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -q tests/formats tests/handles --hypothesis-profile=fuzz
+# Atheris has no wheels for every system: it is asked for only where it is wanted.
+$(VENV)/.atheris: $(VENV)/.dev
+	$(PIP) install 'atheris>=3'
+	@touch $@
+
+fuzz: $(VENV)/$(if $(filter atheris,$(ENGINE)),.atheris,.dev)
+	KERAS_BACKEND=jax $(BIN)/python $(FUZZ) --engine $(ENGINE) $(if $(FORMAT),--format $(FORMAT)) \
+	  $(if $(EXECUTIONS),--executions $(EXECUTIONS),--seconds $(SECONDS))
 
 size:
 	@git ls-files 'src/*.py' | xargs wc -l | sort -n

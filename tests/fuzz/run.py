@@ -12,6 +12,7 @@ import mmap
 import os
 import signal
 import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -126,6 +127,7 @@ class Corpus:
 def work(target: Target, seed: int, shared: Shared, out: Path, stack_path: Path, executions: int, seconds: float) -> int:
     """The child: samples without end, until it has done enough or grown too much."""
     rng = Random(seed)
+    end = time.monotonic() + seconds
     seeds = list(target.seeds().values())
     for sample in seeds:  # what is made once for all is not put down to the first damaged sample
         shared.begin(sample)
@@ -133,7 +135,7 @@ def work(target: Target, seed: int, shared: Shared, out: Path, stack_path: Path,
         if outcome.problem and outcome.seconds <= SECONDS:
             keep(out, target.name, sample, f"a whole seed {outcome.problem}", outcome.place, stack_of(outcome.error))
     corpus = Corpus(out / "corpus" / target.name, seeds)
-    end, base = time.monotonic() + seconds, resident()
+    base = resident()
     done = read = refused = slowest = bad = 0
     with stack_path.open("w") as stack_file, bounded(stack_file, MEMORY):
         while done < executions and time.monotonic() < end:
@@ -219,13 +221,38 @@ class Fuzzer:
                 tally.findings["wrong error"] += bad
             self._judge(target, tally, shared, status, stack)
 
+    def led(self, target: Target, seconds: float) -> None:
+        """Fuzzes one format by Atheris for so many seconds."""
+        tally = self.tallies.setdefault(target.name, Tally())
+        end, script = time.monotonic() + seconds, Path(__file__).with_name("coverage_led.py")
+        while (left := end - time.monotonic()) > 1:
+            self.seed += 1
+            command = [sys.executable, str(script), target.name, str(left), str(self.out), str(self.seed)]
+            status = subprocess.run(command, check=False).returncode
+            figures = self.out / f"atheris-{target.name}.json"
+            counts = json.loads(figures.read_text()) if figures.exists() else {}
+            tally.executions += counts.get("executions", 0)
+            tally.read += counts.get("read", 0)
+            tally.refused += counts.get("refused", 0)
+            if counts.get("findings"):
+                tally.findings["wrong error"] += counts["findings"]
+            figures.unlink(missing_ok=True)
+            tally.seconds = seconds
+            if status > 0:
+                raise RuntimeError(f"the harness failed on {target.name}; its error stands above")
+            if status < 0:
+                sample = unpack((self.out / f"atheris-{target.name}.sample").read_bytes())
+                self._ended(target, tally, sample, -status, self.out / f"atheris-{target.name}.stack")
+
     def _judge(self, target: Target, tally: Tally, shared: Shared, status: int, stack: Path) -> None:
         """Notes why a child ended, where that is a finding."""
-        if os.WIFEXITED(status):
-            if os.WEXITSTATUS(status) not in (DONE, NEXT_CHILD):
-                raise RuntimeError(f"the harness failed on {target.name}; its error stands above")
-            return
-        number = os.WTERMSIG(status)
+        if not os.WIFEXITED(status):
+            self._ended(target, tally, shared.sample(), os.WTERMSIG(status), stack)
+        elif os.WEXITSTATUS(status) not in (DONE, NEXT_CHILD):
+            raise RuntimeError(f"the harness failed on {target.name}; its error stands above")
+
+    def _ended(self, target: Target, tally: Tally, sample: Sample, number: int, stack: Path) -> None:
+        """Notes that a signal ended a child at work on that sample."""
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         text = stack.read_text() if stack.exists() else ""
@@ -237,7 +264,7 @@ class Fuzzer:
         tally.executions += 1
         tally.findings["hang" if number == signal.SIGPROF else "crash"] += 1
         where = tuple(line.strip() for line in text.splitlines() if line.startswith("  File "))[:3]
-        keep(self.out, target.name, shared.sample(), problem, where, text)
+        keep(self.out, target.name, sample, problem, where, text)
 
     def show(self, target: Target, tally: Tally, shared: Shared | None = None, *, last: bool = False) -> None:
         """The line of progress, every two seconds."""
@@ -276,6 +303,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="of all formats together (60)")
     parser.add_argument("--executions", type=int, help="of all formats together, instead of seconds")
     parser.add_argument("--format", nargs="*", choices=sorted(TARGETS), default=sorted(TARGETS), help="only these")
+    parser.add_argument("--engine", choices=["own", "atheris"], default="own", help="what leads: new errors, or coverage")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the random source")
     parser.add_argument("--out", type=Path, default=Path("fuzz-output"), help="folder for findings and figures")
     given = parser.parse_args()
@@ -288,7 +316,8 @@ def main() -> int:
     try:
         while (left := end - time.monotonic()) > 1 and fuzzer.done < most:
             for target in targets:
-                fuzzer.run(target, most - fuzzer.done, min(left, ROUND) * target.weight / weights)
+                share = min(left, ROUND) * target.weight / weights
+                fuzzer.led(target, share) if given.engine == "atheris" else fuzzer.run(target, most - fuzzer.done, share)
             fuzzer.write()
     finally:
         fuzzer.write()
