@@ -87,3 +87,9 @@ def test_a_SavedModel_at_another_size_S10() -> None:
     assert tuple(layer(np.zeros((2, 20, 24, 1), "float32")).shape[:3]) == (2, 5, 6)
     with pytest.raises(SizeNotFreeError, match=r"would mix examples|flatten"):
         thaw.KerasLayer(DIGITS, free_sizes=True)(np.zeros((2, 20, 24, 1), "float32"))
+
+
+def test_the_shape_of_a_new_input_is_traced_where_no_one_wrote_it_down_S10(tmp_path: Path) -> None:
+    tail = thaw.KerasLayer(network(tmp_path / "net.pb", -1, "mean"), inputs="conv")
+    assert tail.program.describe() == "(conv: float32 (None, 4, 4, 4))"
+    assert tuple(tail(tail.input).shape) == (None, 2)

@@ -15,7 +15,7 @@ from thaw import load
 from thaw.errors import HubArgumentError, listed
 from thaw.graph.artifact import Artifact, VariableSource
 from thaw.graph.free_sizes import free_sizes
-from thaw.graph.ir import Graph, TensorSpec
+from thaw.graph.ir import Graph, Shape, TensorSpec
 from thaw.graph.lift_constants import spelt_statistics
 from thaw.graph.moving_statistics import HANDLES, freeze_updates, statistic_keys
 from thaw.graph.partial import Wanted, piece
@@ -27,7 +27,7 @@ from thaw.graph.usage_order import usage_order
 from thaw.inner import Weight
 from thaw.lowering.host import TextProgram
 from thaw.lowering.run import Context, Resources, order
-from thaw.sizes import check_sizes
+from thaw.sizes import check_sizes, found_shapes
 
 
 @dataclass(frozen=True)
@@ -240,15 +240,20 @@ def choose(artifact: Artifact, choice: Choice) -> Runtime:
     if choice.free_sizes:
         program = free_sizes(program)
     whole = program
+    # Later metagraphs go before; a chain, since most functions of a library are never converted into graphs.
+    library = ChainMap(*(cast("MutableMapping[str, Graph]", m.library) for m in reversed(artifact.metagraphs)))
+
+    def trace(graph: Graph, specs: list[TensorSpec]) -> list[Shape]:
+        needed = {key: artifact.variables[key] for key in usage_order(graph, order(graph)) if key in artifact.variables}
+        return found_shapes(graph, Resources(needed, library, artifact.files), specs)
+
     if choice.outputs is not None or choice.inputs is not None:
         one = key or ("default" if signature is not None and artifact.format == "tf1_hub" and not as_dict else None)
-        program = piece(program, choice.outputs, choice.inputs, output_key=one, arguments=choice.arguments)
+        program = piece(program, choice.outputs, choice.inputs, output_key=one, arguments=choice.arguments, trace=trace)
     runtime = Runtime(artifact, program, signature)
     runtime.whole = whole
     if choice.free_sizes and choice.inputs is None:
         runtime.published = published
-    # Later metagraphs go before; a chain, since most functions of a library are never converted into graphs.
-    library = ChainMap(*(cast("MutableMapping[str, Graph]", m.library) for m in reversed(artifact.metagraphs)))
     runtime.resources = Resources({}, library, artifact.files)
     regularized = load.regularization(artifact, metagraph)
     if regularized is not None:

@@ -50,6 +50,22 @@ def _traced(graph: Graph, resources: Resources, feeds: Sequence[tuple[Lengths, s
     return [tuple(EXAMPLE if n is None else int(n) for n in t.shape) for t in outputs]
 
 
+def found_shapes(graph: Graph, resources: Resources, specs: Sequence[TensorSpec]) -> list[Shape]:
+    """The shapes of what `graph` gives, by two examples for each free length: what differs is free. None: it cannot be traced.
+
+    `resources.variables` may be anything with a shape and a dtype.
+    """
+    found = []
+    for example in (EXAMPLE, EXAMPLE + 2):
+        feeds = [(tuple(example if n is None else n for n in spec.shape or ()), spec.dtype) for spec in specs]
+        try:
+            found.append(_traced(graph, resources, feeds))
+        except GraphError:
+            return [None] * len(graph.outputs)
+    few, more = found
+    return [tuple(a if a == b else None for a, b in zip(*pair, strict=True)) for pair in zip(few, more, strict=True)]
+
+
 def check_sizes(graph: Graph, resources: Resources, specs: Sequence[TensorSpec], given: Sequence[Shape]) -> None:
     """That `graph` answers for inputs of the shapes `given` as it did for those that `specs` published.
 

@@ -5,7 +5,7 @@ lacks such a tensor it is left out, and the program says which. Imports this roo
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -14,9 +14,9 @@ import numpy as np
 from thaw.errors import InsideLoopError, PieceError, UnknownTensorError
 from thaw.graph.frames import EXIT, MERGE, NEXT, SWITCH, V1_CONTROL_FLOW, find_frames, sort
 from thaw.graph.inline_functions import inline_functions
-from thaw.graph.ir import CompositeSpec, Graph, Node, Structure, Tensor, TensorSpec
+from thaw.graph.ir import CompositeSpec, Graph, Node, Shape, Structure, Tensor, TensorSpec
 from thaw.graph.moving_statistics import variable_key
-from thaw.graph.program import Program, Variant, input_structures, is_for_training, leaves, same_constant, tensors
+from thaw.graph.program import Program, Variant, input_structures, is_for_training, leaves, ready, same_constant, tensors
 from thaw.graph.prune import bodies, prune, reach
 from thaw.graph.tap import dtype_of, find_tensor, find_twin, shape_of, tap
 
@@ -34,6 +34,7 @@ def piece(
     *,
     output_key: str | None = None,
     arguments: Mapping[str, Any] | None = None,
+    trace: Callable[[Graph, list[TensorSpec]], list[Shape]] | None = None,
 ) -> Program:
     """`program` from the tensors `inputs` to the tensors `outputs`.
 
@@ -43,6 +44,7 @@ def piece(
         inputs: what is fed; None: what was fed before.
         output_key: the only output that counts, where the program's own are kept and are a dict.
         arguments: values of parameters that are given with every call: they stay inputs where they are still needed.
+        trace: finds the shapes of what a graph gives for inputs of those specs; asked where the exporter wrote none down.
 
     Returns:
         A program that takes named tensors: the one name, or each of the list, or the keys of the dict.
@@ -64,6 +66,7 @@ def piece(
         made = _specs(outputs, named_out, flat)
     named_in = None if inputs is None else [_find(flat, name, first.library) for name in _names(inputs)]
     wanted_in = None if inputs is None or named_in is None else dict(zip(_keys(inputs), named_in, strict=True))
+    shapes = {} if named_in is None else _shapes(flat, named_in, program, first, trace)
     cut = tap(flat, out)
     if wanted_in is not None:
         _check(flat, first, program, wanted_in, out, set(arguments or {}))
@@ -87,10 +90,11 @@ def piece(
         else:
             trace_outputs, out = made, found[0]
         if wanted_in is None:
-            trace = replace(variant.trace, outputs=trace_outputs, graph=tap(graph, out))
-            return Variant(trace, variant.library, variant.update_ops, kept)
+            tapped = replace(variant.trace, outputs=trace_outputs, graph=tap(graph, out))
+            return Variant(tapped, variant.library, variant.update_ops, kept)
         fed = dict(zip(wanted_in, found[1], strict=True))
-        return _cut(program, variant, graph, fed, out, trace_outputs, kept, arguments or {})
+        known = dict(zip(found[1], shapes.values(), strict=True))
+        return _cut(program, variant, graph, fed, out, trace_outputs, kept, arguments or {}, known)
 
     if inputs is None:
         variants = tuple(v for v in map(cut_variant, program.variants) if v is not None)
@@ -103,6 +107,23 @@ def piece(
     lost.clear()
     training = tuple(v for v in map(cut_variant, _of_these_constants(program, trained, arguments or {})) if v is not None)
     return Program(program.name, (), variants, training, () if training else tuple(lost))
+
+
+def _shapes(
+    flat: Graph,
+    wanted: Sequence[Tensor],
+    program: Program,
+    variant: Variant,
+    trace: Callable[[Graph, list[TensorSpec]], list[Shape]] | None,
+) -> dict[Tensor, Shape]:
+    """The shapes of the new inputs: as written down, else as traced, else unknown."""
+    shapes = {tensor: shape_of(flat, tensor) for tensor in wanted}
+    unknown = [t for t in wanted if shapes[t] is None and t not in flat.inputs]
+    specs = [spec for _, spec in _flat_inputs(program, variant)]
+    if trace is not None and unknown and all(s.shape is not None and s.dtype != "string" for s in specs):
+        traced = trace(ready(tap(flat, unknown), variant.library, updates=False), specs)
+        shapes.update(zip(unknown, traced, strict=True))
+    return shapes
 
 
 def _names(wanted: Wanted) -> list[str]:
@@ -288,6 +309,7 @@ def _cut(
     outputs: Structure,
     kept: frozenset[str],
     arguments: Mapping[str, Any],
+    shapes: Mapping[Tensor, Shape],
 ) -> Variant:
     """`variant` with other inputs; arguments that are still needed stay inputs, the flag `training` becomes a constant."""
     graph, placed = _fed(flat, list(fed.values()), out)
@@ -295,7 +317,7 @@ def _cut(
     specs: dict[str, TensorSpec] = {}
     places: dict[str, Tensor] = {}
     for (key, tensor), place in zip(fed.items(), placed, strict=True):
-        dtype, shape = dtype_of(flat, tensor) or "float32", shape_of(flat, tensor)
+        dtype, shape = dtype_of(flat, tensor) or "float32", shapes[tensor]
         if tensor in own:
             dtype, shape = own[tensor][1].dtype, own[tensor][1].shape
         specs[key], places[key] = TensorSpec(key, dtype, shape), place
