@@ -23,20 +23,20 @@ from thaw.boundary import (
     numpy_strings,
     shapes_to_symbols,
     surplus,
-    symbolic_inputs,
     tuples,
     with_lengths,
 )
-from thaw.errors import HubArgumentError, StaticInputError, ThawError, UnknownTensorError, WeightsMissingError, listed
+from thaw.errors import HubArgumentError, StaticInputError, ThawError, WeightsMissingError, listed
 from thaw.graph.artifact import Artifact, VariableSource
 from thaw.graph.ir import TensorSpec
 from thaw.graph.lift_constants import lift_constants as lift
-from thaw.graph.partial import Wanted, output_of_scope, tappable
+from thaw.graph.partial import Wanted
 from thaw.graph.program import Program, Variant, input_structures, leaves, rebuild, tensors
 from thaw.inner import InnerLayer, TrainableTree, Weight, _Holder, add_source, scopes, variable_dtype
 from thaw.lowering import table as table
 from thaw.lowering.run import Context
 from thaw.runtime import Choice, Policy, Runtime, choose
+from thaw.taps import Tapped
 from thaw.text_door import open_door
 from thaw.trainable.watch import obey_automatically
 
@@ -44,7 +44,7 @@ BATCH_NORM = ("auto", "frozen", "training")
 
 
 @keras.saving.register_keras_serializable(package="thaw")
-class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
+class KerasLayer(Tapped, TrainableTree, keras.Model):  # type: ignore[misc]
     """A pretrained artifact as a Keras layer (and model): the drop-in for `hub.KerasLayer`, on any backend.
 
     Args:
@@ -419,72 +419,6 @@ class KerasLayer(TrainableTree, keras.Model):  # type: ignore[misc]
     def _is_piece(self) -> bool:
         """Whether it runs a piece of the graph only."""
         return self.outputs_wanted is not None or self.inputs_wanted is not None
-
-    @property
-    def input(self) -> Any:
-        """Symbolic inputs: those of the layer's first call, else Keras Inputs as the artifact describes them.
-
-        With them, `keras.Model(layer.input, layer.get_layer(x).output)` is a feature extractor.
-        """
-        try:
-            return keras.layers.Layer.input.fget(self)
-        except (AttributeError, ValueError):  # never called
-            pass
-        runtime = self._runtime
-        if runtime.symbols is None:
-            program, trace = runtime.program, runtime.program.serving_variants[0].trace
-            given = program.bound(trace)
-            if program.is_signature:
-                free = {name: spec for name, spec in given.items() if name not in self.arguments}
-                runtime.symbols = symbolic_inputs(next(iter(free.values())) if len(free) == 1 else free)
-            else:
-                runtime.symbols = symbolic_inputs(given[program.parameters[0].name])
-        return runtime.symbols
-
-    @property
-    def output(self) -> Any:
-        """Symbolic outputs: those of the layer's first call, else of a call on `input`."""
-        try:
-            return keras.layers.Layer.output.fget(self)
-        except (AttributeError, ValueError):  # never called
-            return self(self.input)
-
-    def _output_of(self, inner: InnerLayer) -> Any:
-        """What `inner` answers with, computed from `input`; the same tensor each time."""
-        runtime, inputs = self._runtime, self.input
-        cached = runtime.taps.get(inner.source_path)
-        if cached is not None and cached[0] is inputs:
-            return cached[1]
-        keys = {w.source.key for leaf in inner._leaves() for w in leaf._own}
-        others = [w.source.name for w in runtime.weights.values() if w.source.key not in keys]
-        parts = inner.source_path.split("/")
-        paths = ["/".join(parts[:n]) for n in range(len(parts), 0, -1)]
-        paths = [p for p in paths if p == inner.source_path or not any(f"{o}/".startswith(f"{p}/") for o in others)]
-        name = output_of_scope(runtime.whole, paths, keys)
-        if name is None:
-            raise UnknownTensorError(inner.source_path, [node.name for node in tappable(runtime.whole)])
-        runtime.taps[inner.source_path] = (inputs, self.tap(name)(inputs))
-        return runtime.taps[inner.source_path][1]
-
-    def tap(self, outputs: Wanted | None = None, inputs: Wanted | None = None) -> "KerasLayer":
-        """A piece of this layer that shares its weights: what one trains, the other uses.
-
-        Args:
-            outputs: tensors to return, as for the constructor.
-            inputs: tensors to feed, likewise.
-
-        Raises:
-            SelectionError: a name picks nothing, or nothing that can run.
-
-        Example:
-            >>> features = layer.tap(["*block_3_add/add", "*block_6_add/add"])
-        """
-        config = {k: v for k, v in KerasLayer.get_config(self).items() if k not in {"artifact", "trained", "relaxed", "name"}}
-        if outputs is not None:
-            config |= {"output_key": None, "signature_outputs_as_dict": None, "output_shape": None}
-        config |= {"outputs": outputs, "inputs": inputs if inputs is not None else self.inputs_wanted}
-        trained = [w.source.name for w in self._runtime.weights.values() if w.variable.trainable]
-        return KerasLayer(**config, _trained=trained, _relaxed=self.relaxed, _sharing=self)
 
     @property
     def program(self) -> Program:
