@@ -71,6 +71,14 @@ def test_damaged_text_is_refused(text: bytes) -> None:
         read(MemoryFiles({"saved_model.pbtxt": b"meta_graphs {" + text}))
 
 
+def test_a_saver_says_its_format_in_words() -> None:
+    files = contents(FOLDERS["tf1-half_plus_two"])
+    text = as_text("SavedModel", files.pop("saved_model.pb"))
+    files["saved_model.pbtxt"] = re.sub(rb"(saver_def \{[^}]*version: )2", rb"\1V2", text)
+    assert b"version: V2" in files["saved_model.pbtxt"]
+    assert read(MemoryFiles(files)).metagraphs[0].signatures
+
+
 def test_other_text_is_no_graph() -> None:
     with pytest.raises(UnknownFormatError):
         read(MemoryFiles({"labels.pbtxt": b"item { id: 1 }"}))

@@ -21,7 +21,9 @@ BINARY, TEXT = "saved_model.pb", "saved_model.pbtxt"
 _GRAPH_BEGINS = re.compile(rb"\s*(?:#[^\n]*\n\s*)*(?:node|library|versions|version)\s*[:{]")
 _IRREGULAR = {"float32": "FLOAT", "float64": "DOUBLE", "float16": "HALF"}
 _DTYPES = {f"DT_{_IRREGULAR.get(name, name.upper())}": number for name, number in NUMBERS.items()}
-_QUOTED_OR_DTYPE = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|\bDT_[A-Z0-9_]+\b')
+_ENUMS = {**_DTYPES, "LEGACY": 0, "V1": 1, "V2": 2}
+"""Every enum's words for the numbers that the message table holds: dtypes, and the formats of checkpoints (SaverDef)."""
+_QUOTED_OR_WORD = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|(?<=:)\s*[A-Z][A-Z0-9_]*\b')
 _REFERENCE = 100
 """What is added to the number of a dtype for a reference to a variable of it."""
 
@@ -64,7 +66,7 @@ def bytes_of_text(kind: str, text: bytes, origin: str) -> bytes:
     """
     message = MESSAGES[kind]()
     try:
-        named = _QUOTED_OR_DTYPE.sub(_number, text.decode("utf-8", "surrogateescape"))
+        named = _QUOTED_OR_WORD.sub(_number, text.decode("utf-8", "surrogateescape"))
         text_format.Parse(named, message, allow_unknown_field=True)
         return bytes(message.SerializeToString())
     except (text_format.ParseError, RuntimeError, ValueError) as error:
@@ -72,11 +74,12 @@ def bytes_of_text(kind: str, text: bytes, origin: str) -> bytes:
 
 
 def _number(token: re.Match[str]) -> str:
-    """The number of a dtype, which the message table holds as a plain integer; strings stay."""
-    name = token[0].removesuffix("_REF")
-    if name not in _DTYPES:
+    """The number of a word of an enum, which the message table holds as a plain integer; strings stay."""
+    word = token[0].lstrip()
+    name = word.removesuffix("_REF")
+    if name not in _ENUMS:
         return token[0]
-    return str(_DTYPES[name] + (_REFERENCE if token[0].endswith("_REF") else 0))
+    return f" {_ENUMS[name] + (_REFERENCE if word.endswith('_REF') else 0)}"
 
 
 def with_binary_graph(files: Files) -> Files:
