@@ -8,6 +8,7 @@ Source: HDF5 File Format Specification 3.0, parts II (superblock), III (B-trees,
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from mmap import mmap
@@ -23,6 +24,8 @@ _MOST_DEPTH = 64
 _MOST_AXES = 32
 _MOST_LEVELS = 12
 _LARGEST = 2**62
+# Deflate cannot do better than 1032:1.
+_MOST_INFLATION, _SLACK = 1100, 65_536
 
 _Q, _I, _H = Struct("<Q"), Struct("<I"), Struct("<H")
 _MESSAGE = Struct("<HHB3x")
@@ -129,7 +132,7 @@ class _Walk:
     def group(self, tree: int, heap: int) -> Iterator[tuple[int, tuple[int, int] | None]]:
         """The members of a group, links left out (they are refused where names are known)."""
         size, segment = self.local_heap(heap)
-        for leaf in self.tree(tree, 0, 8, self.internal):
+        for _, leaf in self.tree(tree, 0, 8, self.internal):
             head = self.read(leaf, 8, "list of a group's members")
             count = _H.unpack_from(head, 6)[0]
             if head[:5] != b"SNOD\x01" or count > 2 * self.leaf:
@@ -166,11 +169,11 @@ class _Walk:
         if offset >= size or self.data.find(b"\0", segment + offset, segment + size) < 0:
             raise _Damage(f"a name lies at byte {offset} of a heap of {size}")
 
-    def tree(self, root: int, kind: int, key: int, most: int) -> Iterator[int]:
-        """What the leaves of a B-tree lead to. Each node is met once, beside its neighbours."""
+    def tree(self, root: int, kind: int, key: int, most: int) -> Iterator[tuple[bytes, int]]:
+        """What the leaves of a B-tree lead to, each behind its key. Each node is met once, beside its neighbours."""
         level, nodes = None, [root]
         for _ in range(_MOST_LEVELS):
-            below: list[int] = []
+            below: list[tuple[bytes, int]] = []
             for index, at in enumerate(nodes):
                 signature, node_kind, depth, count, left, right = _NODE.unpack(self.read(at, 24, "B-tree"))
                 if signature != b"TREE" or node_kind != kind or count > 2 * most or (level not in (None, depth)):
@@ -180,22 +183,14 @@ class _Walk:
                 if (left, right) != beside:
                     raise _Damage(f"the B-tree at byte {at} has other neighbours than its parent says")
                 body = self.read(at + 24, count * (key + 8) + key, "B-tree")
-                below += [_Q.unpack_from(body, i * (key + 8) + key)[0] for i in range(count)]
-                if kind:
-                    self.keys(body, key, count, leaf=not depth)
-            if len(set(below)) != len(below) or len(below) > _MOST_OBJECTS:
+                below += [(body[i : i + key], _Q.unpack_from(body, i + key)[0]) for i in range(0, count * (key + 8), key + 8)]
+            if len({at for _, at in below}) != len(below) or len(below) > _MOST_OBJECTS:
                 raise _Damage(f"the B-tree at byte {root} leads twice to the same place")
             if not level:
                 yield from below
                 return
-            nodes, level = below, level - 1
+            nodes, level = [at for _, at in below], level - 1
         raise _Damage(f"the B-tree at byte {root} is deeper than {_MOST_LEVELS}")
-
-    def keys(self, body: bytes, key: int, count: int, *, leaf: bool) -> None:
-        """The pieces of an array that a node leads to must lie inside the file."""
-        for i in range(count if leaf else 0):
-            size, address = _I.unpack_from(body, i * (key + 8))[0], _Q.unpack_from(body, i * (key + 8) + key)[0]
-            self.read(address, size, "piece of an array")
 
     # ---- objects ----
 
@@ -254,9 +249,8 @@ class _Walk:
         for number in (4, 5):
             if number in found:
                 self.fill(number, found[number], kind)
-        if 11 in found:
-            self.filters(found[11])
-        self.layout(found[8], shape, kind, packed=11 in found)
+        filters = self.filters(found[11], kind) if 11 in found else []
+        self.layout(found[8], shape, kind, filters)
         return None
 
     def shape(self, message: bytes) -> tuple[tuple[int, ...] | None, int]:
@@ -326,24 +320,26 @@ class _Walk:
         if size == kind.size:
             _piece(message, 4, size)
 
-    def filters(self, message: bytes) -> None:
-        """How the pieces of an array are packed."""
+    def filters(self, message: bytes, kind: _Type) -> list[int]:
+        """How the pieces of an array are packed: the numbers of the filters."""
         version, count = _piece(message, 0, 2)
         if version == 2:
             raise UnknownStructureError("filters of version 2")
         if version != 1 or not 0 < count <= 32:
             raise _Damage(f"an array is packed by {count} filters")
-        at = 8
+        at, found = 8, list[int]()
         for _ in range(count):
             number, name, flags, values = Struct("<HHHH").unpack(_piece(message, at, 8))
             if _FILTERS.get(number) != values or flags > 1 or name % 8:
                 raise UnknownStructureError(f"the filter {number}")
             parameters = _piece(message, at + 8 + name, 4 * values)
-            if number == 1 and _I.unpack(parameters)[0] > 9:
-                raise _Damage("an array is packed by deflate in an unknown way")
+            if (number == 1 and _I.unpack(parameters)[0] > 9) or (number == 2 and _I.unpack(parameters)[0] != kind.size):
+                raise _Damage(f"an array is packed by the filter {number} in an unknown way")
             at += 8 + name + 4 * values + 4 * (values % 2)
+            found.append(number)
+        return found
 
-    def layout(self, message: bytes, shape: tuple[int, ...] | None, kind: _Type, *, packed: bool) -> None:
+    def layout(self, message: bytes, shape: tuple[int, ...] | None, kind: _Type, filters: list[int]) -> None:
         """Where the values of an array lie."""
         version, how = _piece(message, 0, 2)
         if version != 3:
@@ -356,13 +352,13 @@ class _Walk:
         if how == 0:
             size = _H.unpack(_piece(message, 2, 2))[0]
             _piece(message, 4, size)
-            if size != claimed or packed:
+            if size != claimed or filters:
                 raise _Damage(f"an array of {claimed} bytes has {size} in its header")
         elif how == 1:
             address, size = Struct("<QQ").unpack(_piece(message, 2, 16))
             if address != _NOWHERE:
                 self.read(address, size, "array")
-            if (size != claimed and not (address == _NOWHERE and size == 0)) or packed:
+            if (size != claimed and not (address == _NOWHERE and size == 0)) or filters:
                 raise _Damage(f"an array of {claimed} bytes has {size} of them stored")
         elif how == 2 and shape is not None:
             axes = _piece(message, 2, 1)[0]
@@ -371,10 +367,30 @@ class _Walk:
             if axes != len(shape) + 1 or sizes[-1] != kind.size or not all(sizes) or math.prod(sizes) >= 2**32:
                 raise _Damage(f"an array of the shape {list(shape)} lies in pieces of {sizes[:-1]}")
             if address != _NOWHERE:
-                for _ in self.tree(address, 1, 8 + 8 * axes, 32):
-                    pass
+                for key, at in self.tree(address, 1, 8 + 8 * axes, 32):
+                    offsets = [_Q.unpack_from(key, 8 + 8 * i)[0] for i in range(axes)]
+                    fits = all(o % n == 0 and o < most for o, n, most in zip(offsets, sizes, (*shape, 1), strict=True))
+                    if not fits or _I.unpack_from(key, 4)[0]:
+                        raise _Damage(f"a piece of an array of the shape {list(shape)} begins at {offsets[:-1]}")
+                    self.piece(at, _I.unpack_from(key)[0], math.prod(sizes), filters)
         else:
             raise _Damage(f"an array is laid out in the unknown way {how}")
+
+    def piece(self, at: int, size: int, whole: int, filters: list[int]) -> None:
+        """A stored piece must unpack to exactly as many bytes as it stands for: the library does not look."""
+        stored = self.read(at, size, "piece of an array")
+        if whole > size * _MOST_INFLATION + _SLACK:
+            raise _Damage(f"a piece of an array claims {whole} bytes, and {size} are stored")
+        for number in reversed(filters):
+            if number == 3:
+                stored = stored[:-4]
+            elif number == 1:
+                try:
+                    stored = zlib.decompressobj().decompress(stored, whole + 4 * len(filters) + 1)
+                except zlib.error as error:
+                    raise _Damage(f"a piece of an array does not unpack ({error})") from None
+        if len(stored) != whole:
+            raise _Damage(f"a piece of an array gives {len(stored)} bytes, not {whole}")
 
     # ---- attributes ----
 
