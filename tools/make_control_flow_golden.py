@@ -233,6 +233,12 @@ def loop_variable_not_used():
 
 
 @case
+def loop_reads_columns():
+    x, w = fed("x", floats(2, 5, 3)), fed("w", 0.5 * floats(3, 3, seed=1))
+    return [tf.while_loop(lambda t, y: t < 5, lambda t, y: [t + 1, tf.tanh(tf.matmul(y, w) + x[:, t])], [0, x[:, 0]])[1]]
+
+
+@case
 def map_over_rows():
     x, w = fed("x", floats(4, 3)), fed("w", floats(3, 2, seed=5))
     return [tf.map_fn(lambda r: tf.tanh(tf.linalg.matvec(w, r, transpose_a=True)), x)]

@@ -408,9 +408,9 @@ class BranchShapeError(GraphError):
 
     def __init__(self, condition: str, output: int, found: Sequence[str]) -> None:
         super().__init__(
-            f"Output {output} of the condition {condition!r} is {' in one branch and '.join(dict.fromkeys(found))} in another, and "
-            "its predicate depends on the data of the batch. Expected the same shape and dtype of all branches, since JAX compiles "
-            "them into one step. Run it without jit (`compile(jit_compile=False)`), or on PyTorch."
+            f"Output {output} of the condition {condition!r} is {' in one branch and '.join(dict.fromkeys(found))} in another, "
+            "and its predicate depends on the data of the batch. Expected the same shape and dtype of all branches, since JAX "
+            "compiles them into one step. Run it without jit (`compile(jit_compile=False)`), or on PyTorch."
         )
         self.condition = condition
 

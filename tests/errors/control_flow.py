@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from provoke import Row
-from thaw.errors import ControlFlowError, LoopGradientError, LoopLimitError, LoopShapeError
+from thaw.errors import BranchShapeError, ControlFlowError, LoopGradientError, LoopLimitError, LoopShapeError
 from thaw.graph.functionalize_control_flow import functionalize
 from thaw.graph.ir import Graph, Node, Tensor
 from thaw.lowering import table as table
@@ -40,7 +40,18 @@ def shape(_: Path) -> None:
     raise LoopShapeError("decoder/while", "(1,) becomes (2,)", None, 256)  # likewise
 
 
+def branches(_: Path) -> None:
+    raise BranchShapeError("decoder/cond", 0, ["float32 of shape (2,)", "float32 of shape (3,)"])  # tests/lowering/test_loops.py
+
+
 ROWS = [
+    Row(
+        BranchShapeError,
+        branches,
+        what="condition 'decoder/cond' is float32 of shape (2,) in one branch and float32 of shape (3,) in another",
+        expected="Expected the same shape and dtype of all branches",
+        do="Run it without jit",
+    ),
     Row(
         ControlFlowError,
         merge_without_switch,

@@ -1,13 +1,16 @@
 """How long loops are found to be, and how they run and fail where their length is not known."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 
 from lowering import control_flow_case as case
-from thaw.errors import LoopGradientError, LoopLimitError, LoopShapeError
+from thaw.errors import BranchShapeError, LoopGradientError, LoopLimitError, LoopShapeError
 from thaw.graph.functionalize_control_flow import functionalize
 from thaw.graph.ir import Graph, Node, Tensor
+from thaw.lowering import loops
 from thaw.lowering.loops import run_loop
 from thaw.lowering.run import Context, Resources
 from thaw.lowering.trips import BOUND, EXACT, UNBOUNDED, UNKNOWN, Simulator
@@ -173,3 +176,29 @@ def test_random_numbers_differ_from_round_to_round():
 
     a, b = (keras.ops.convert_to_numpy(x) for x in compiled(function)(generator.state.value))
     assert (a != b).all() and (a > 0).all() and (b < 1).all()
+
+
+def branch(name, nodes):
+    return Graph(name, {n.name: n for n in nodes}, (Tensor("x"),), (Tensor("y"),))
+
+
+@pytest.mark.skipif(not JAX, reason="only JAX needs branches of equal shapes")
+def test_N4_branches_of_different_shapes_are_refused_with_both_shapes():
+    short = branch("short", [Node("x", "Placeholder"), Node("y", "Identity", (Tensor("x"),))])
+    axis = Node("axis", "Const", (), (), {"value": np.array(0, np.int32)})
+    long = branch("long", [Node("x", "Placeholder"), axis, Node("y", "ConcatV2", (*[Tensor("x")] * 2, Tensor("axis")))])
+    nodes = [Node("p", "Placeholder"), Node("x", "Placeholder")]
+    nodes.append(Node("if", "If", (Tensor("p"), Tensor("x")), (), {"then_branch": long, "else_branch": short}))
+    graph = Graph("g", {n.name: n for n in nodes}, (Tensor("p"), Tensor("x")), (Tensor("if"),))
+    resources = Resources()
+    run = compiled(lambda p, x: resources.plan(graph, "float32").run(Context(resources), [p, x])[0])
+    with pytest.raises(BranchShapeError, match=r"'if' is float32 of shape \(3,\) in one branch and float32 of shape \(6,\)"):
+        run(keras.ops.convert_to_tensor(True), keras.ops.ones(3))
+
+
+@pytest.mark.skipif(not JAX, reason="only JAX scans")
+def test_N4_columns_read_in_a_loop_keep_the_scan(monkeypatch):
+    monkeypatch.setattr(loops, "UNROLLED", -1)
+    recorded = case.load("loop_reads_columns")
+    function = functools.partial(lambda *values: case.run(recorded, values))
+    case.check(recorded, *case.traced(function, list(recorded.inputs.values()), recorded.cotangents))

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from thaw.errors import LoopLimitError, LoopShapeError, LoweringError, StaticInputError
+from thaw.errors import BranchShapeError, LoopLimitError, LoopShapeError, LoweringError, StaticInputError
 from thaw.graph.ir import Graph
 from thaw.lowering import loop_kernels
 from thaw.lowering.effects import draws_random, written
@@ -532,7 +532,10 @@ def choose(
     if keras.backend.backend() == "jax":  # learns what the branches have in common before it makes them agree
         for run in runs:
             loop_kernels.shapes(run)
-        shared.settled = True
+        alternatives = [loop_kernels.shapes(run) for run in runs]
+        for number, found in enumerate(zip(*alternatives, strict=True)):
+            if len({(tuple(f.shape), str(f.dtype)) for f in found}) > 1:
+                raise BranchShapeError(context.node.name, number, [f"{f.dtype} of shape {tuple(f.shape)}" for f in found])
     flat = ops.cond(predicate, runs[1], runs[0]) if len(branches) == 2 else ops.switch(predicate, runs)
     results = list(flat)
     for key, value in zip(keys, results[len(results) - len(keys) :], strict=True):
@@ -546,7 +549,6 @@ class _Outcome:
 
     def __init__(self) -> None:
         self.changed: dict[str, None] = {}
-        self.settled = False
         self.templates: list[Value] = []
         self.shapes: dict[int, tuple[int, ...]] = {}
 
