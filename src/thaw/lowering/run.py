@@ -132,7 +132,8 @@ class Context:
         """The value of the variable of that key, in the compute dtype where a mixed-precision policy says so."""
         if self.writes is not None and key in self.writes:
             return self.writes[key]
-        return keras.ops.convert_to_tensor(self.variable(key))
+        # `.value`: TensorFlow takes Keras' variable for a tensor, and then stumbles over its dtype, a string.
+        return keras.ops.convert_to_tensor(self.variable(key).value)
 
     def variable(self, key: str) -> Any:
         """The Keras variable of that key.
