@@ -74,7 +74,7 @@ def test_damaged_text_is_refused(text: bytes) -> None:
 def test_a_saver_says_its_format_in_words() -> None:
     files = contents(FOLDERS["tf1-half_plus_two"])
     text = as_text("SavedModel", files.pop("saved_model.pb"))
-    files["saved_model.pbtxt"] = re.sub(rb"(saver_def \{[^}]*version: )2", rb"\1V2", text)
+    files["saved_model.pbtxt"] = text.replace(b"meta_graphs {", b"meta_graphs {\n  saver_def { version: V2 }", 1)
     assert b"version: V2" in files["saved_model.pbtxt"]
     assert read(MemoryFiles(files)).metagraphs[0].signatures
 
