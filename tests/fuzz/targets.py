@@ -393,24 +393,34 @@ def mutate_h5(rng: Random, sample: Sample, other: Sample) -> Sample:
     return {"m.h5": change_hdf5(rng, sample["m.h5"], other["m.h5"])}
 
 
+def untried(path: Path) -> str:
+    """Stands in for the trial of a file with unusual structures, which takes a process of its own: too slow."""
+    return "it was not tried"
+
+
 def hdf5_road(files: Sample) -> None:
-    """Opens an HDF5 file and reads every attribute and array in it; one with unusual structures is not tried: too slow."""
-    with mock.patch.object(hdf5, "rehearse", lambda path: "it was not tried"):
+    """Opens an HDF5 file and reads every attribute and array in it; one with unusual structures is refused."""
+    with mock.patch.object(hdf5, "rehearse", untried):
         new_hdf5_road(files)
 
 
 def new_hdf5_road(files: Sample) -> None:
     """The same, unusual structures tried in a process of their own."""
     with OnDisk("m.h5", files["m.h5"]) as path, open_hdf5(path) as file:
+        read_everything(file, path)
 
-        def visit(_: str, item: Any) -> None:
-            for name in list(item.attrs):
-                attribute(item, name, path)
-            if isinstance(item, h5py.Dataset):
-                read_array(item, path)
 
-        visit("", file)
-        file.visititems(visit)
+def read_everything(file: h5py.File, shown: Path) -> None:
+    """Reads every attribute and array of an HDF5 file."""
+
+    def visit(_: str, item: Any) -> None:
+        for name in list(item.attrs):
+            attribute(item, name, shown)
+        if isinstance(item, h5py.Dataset):
+            read_array(item, shown)
+
+    visit("", file)
+    file.visititems(visit)
 
 
 class OnDisk:
@@ -438,7 +448,7 @@ def keras_file_road(files: Sample) -> None:
         warnings.simplefilter("ignore")
         try:
             if is_keras_file(path):
-                with mock.patch.object(hdf5, "rehearse", lambda path: "it was not tried"):
+                with mock.patch.object(hdf5, "rehearse", untried):
                     read_keras_file(path)
         finally:
             keras.utils.clear_session(free_memory=False)
@@ -500,8 +510,8 @@ def keras_archive_road(files: Sample) -> None:
             for name in opened.names():
                 if name.startswith("assets/"):
                     opened.text(name)
-            with opened.weights() as copy, open_hdf5(copy, path) as file:
-                file.visititems(lambda _, item: read_array(item, path) and None if isinstance(item, h5py.Dataset) else None)
+            with opened.weights() as copy, mock.patch.object(hdf5, "rehearse", untried), open_hdf5(copy, path) as file:
+                read_everything(file, path)
 
 
 def config_road(files: Sample) -> None:

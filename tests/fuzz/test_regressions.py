@@ -1,0 +1,133 @@
+"""What the fuzzer found is found no more: each sample comes to an artifact or to an error of ours.
+
+Most are told as an edit of a good artifact; where that is not to be told in a line, the damaged files lie in `regressions`
+as the fuzzer left them (`<format>/<what>/files`), and any that is put there is replayed.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from formats.sample import FOLDERS, contents
+from fuzz.execution import execute
+from fuzz.targets import DATA, INDEX, TARGETS, Sample, folder, hdf5_seeds, made_hdf5
+from thaw.formats.protos import Message, new, parse
+from thaw.formats.table import crc32c, masked, write_table
+from thaw.formats.varint import encoded
+
+pytestmark = pytest.mark.skipif(
+    os.environ["KERAS_BACKEND"] != "jax", reason="reading needs no backend: it is shown once, beside jax"
+)
+
+KEPT = {p: p.parent.name for p in sorted((Path(__file__).parent / "regressions").glob("*/*"))}
+
+
+def problem(target: str, sample: Sample) -> str:
+    """What is wrong with how a target takes a sample, time aside."""
+    outcome = execute(TARGETS[target], sample)
+    return "" if outcome.problem.startswith("took") else outcome.problem
+
+
+@pytest.mark.parametrize("path", [pytest.param(p, id=f"{kind}-{p.name}") for p, kind in KEPT.items()])
+def test_a_kept_finding_stays_mended(path: Path) -> None:
+    assert not problem(path.parent.name, folder(path / "files"))
+
+
+def graph(*lines: str) -> Sample:
+    """A frozen graph of lines "name Op input ... key=function" (or key=number)."""
+    proto = new("GraphDef")
+    for line in lines:
+        name, op, *rest = line.split()
+        node = proto.node.add(name=name, op=op, input=[r for r in rest if "=" not in r])
+        for key, value in (r.split("=") for r in rest if "=" in r):
+            if value.isdecimal():
+                node.attr[key].i = int(value)
+            else:
+                node.attr[key].func.name = value
+        if op == "Const" and "value" not in node.attr:
+            node.attr["value"].tensor.dtype = 1
+    return {"frozen.pb": proto.SerializeToString()}
+
+
+def with_functions(sample: Sample, **bodies: str) -> Sample:
+    """The graph with functions of one argument `x` and one result, the body's only line or `x` itself."""
+    proto = parse("GraphDef", sample["frozen.pb"], "test")
+    for name, body in bodies.items():
+        function = proto.library.function.add()
+        function.signature.name = name
+        function.signature.input_arg.add(name="x", type=1)
+        function.signature.output_arg.add(name="y", type=1)
+        function.ret["y"] = "x"
+        if body:
+            made = parse("GraphDef", graph(body)["frozen.pb"], "test").node[0]
+            function.node_def.append(made)
+            function.ret["y"] = f"{made.name}:output:0"
+    return {"frozen.pb": proto.SerializeToString()}
+
+
+GRAPHS = {
+    "Switch-of-one-input": graph("x Placeholder", "s Switch x", "m Merge s s:1", "y Neg m"),
+    "Const-of-a-function": graph("c Const value=f", "y Neg c"),
+    "Placeholder-with-an-input": graph("x Placeholder", "p Placeholder x", "y Neg p"),
+    "comparison-of-three": graph("x Placeholder", "y Less x x x"),
+    "If-without-inputs": with_functions(graph("y If then_branch=f else_branch=f"), f=""),
+    "If-with-too-many-inputs": with_functions(graph("x Placeholder", "y If x x x then_branch=f else_branch=f"), f=""),
+    "loop-without-condition": with_functions(graph("x Placeholder", "y While x body=f"), f=""),
+    "loop-of-an-unknown-function": with_functions(graph("x Placeholder", "y While x cond=g body=f"), f=""),
+    "branches-that-hold-themselves": with_functions(
+        graph("x Placeholder", "y If x x then_branch=f else_branch=f"), f="i If x x then_branch=f else_branch=f"
+    ),
+    "loop-that-is-its-own-body": with_functions(graph("x Placeholder", "y While x cond=f body=f"), f="w While x cond=f body=f"),
+    "output-that-an-op-does-not-have": graph("x Placeholder", "c Const", "y Neg c:7"),
+    "loop-whose-NextIteration-is-missing": graph(
+        "x Placeholder", "e Enter x", "m Merge e gone", "l LoopCond m", "s Switch m l", "y Exit s"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_graph_that_does_not_fit_together_is_refused(name: str) -> None:
+    assert not problem("frozen", GRAPHS[name])
+
+
+def edited(model: str, edit: Callable[[Message], Any]) -> Sample:
+    """An artifact of the suite with another graph."""
+    files = contents(FOLDERS[model])
+    proto = parse("SavedModel", files["saved_model.pb"], "test")
+    edit(proto)
+    return {**files, "saved_model.pb": proto.SerializeToString()}
+
+
+def test_a_callable_without_a_name_is_read() -> None:
+    def rename(proto: Message) -> None:
+        root = proto.meta_graphs[0].object_graph_def.nodes[0]
+        child = next(c for c in root.children if c.local_name == "__call__")
+        child.local_name = ""
+
+    assert not problem("saved_model_tf2", edited("tf2-half_plus_one", rename))
+
+
+def test_strings_longer_than_any_number_are_refused() -> None:
+    lengths = b"\xff" * 9 + b"\x7f"  # ten bytes, 70 bits
+    data = lengths + bytes(4)
+    header = new("BundleHeaderProto", num_shards=1).SerializeToString()
+    entry = new("BundleEntryProto", dtype=7, size=len(data), crc32c=masked(crc32c(data)))
+    entry.shape.dim.add(size=1)
+    sample = {INDEX: write_table({b"": header, b"s": entry.SerializeToString()}), DATA: data}
+    assert len(encoded(2**64)) == 10 and not problem("variables_data", sample)
+
+
+def test_the_good_hdf5_files_of_the_fuzzer_are_read() -> None:
+    """Else it would show nothing."""
+    assert all(execute(TARGETS["hdf5"], sample).error is None for sample in hdf5_seeds().values())
+    assert execute(TARGETS["hdf5_new"], {"m.h5": made_hdf5(libver="latest")}).error is None
+
+
+@pytest.mark.parametrize("target", sorted(set(TARGETS) - {"h5", "keras", "keras_metadata"}))
+def test_every_target_reads_a_seed_and_refuses_what_is_no_file(target: str) -> None:
+    seeds = list(TARGETS[target].seeds().values())
+    assert any(execute(TARGETS[target], seed).error is None for seed in seeds)
+    assert not any(problem(target, seed) for seed in seeds)
