@@ -96,6 +96,7 @@ class TextProgram:
         self.split = split_host(graph, resources.library, needs, self.string_inputs)
         self._frames: dict[Any, Frame] = {}
         self._fillers: list[tuple[bytes, bool]] = []
+        self._filled: dict[int, list[tuple[int, ...]]] = {}  # the boundary's shapes for one text of so many filler words
         self._missed: dict[int, int] = {}  # by how many words the first guess of a frame's filler was short, last time
 
     # What data pipelines use
@@ -110,7 +111,8 @@ class TextProgram:
         array = as_strings(values)
         texts = array.ravel().tolist()
         tokens = bucket(count_tokens(texts))
-        if len(self.string_inputs) == 1 and array.ndim == 1 and texts:
+        compiled = keras.backend.backend() == "jax"  # elsewhere no step is made for a number of tokens
+        if compiled and len(self.string_inputs) == 1 and array.ndim == 1 and texts:
             longest = max(texts, key=len)
             while tokens <= len(longest) and not self._holds(longest, tokens):
                 tokens = bucket(tokens + 1)
@@ -119,11 +121,12 @@ class TextProgram:
     def _holds(self, text: bytes, words: int) -> bool:
         """Whether `words` filler words make at least as many tokens as `text`, seen in every size of the boundary."""
         try:
-            filled = self._host_on_texts([self._filling(0, words)])
+            if words not in self._filled:
+                self._filled[words] = [v.shape for v in self._host_on_texts([self._filling(0, words)])]
             real = self._host_on_texts([text])
         except ThawError:
             return True  # other inputs are needed; the step itself will tell
-        return all(f >= r for a, b in zip(filled, real, strict=True) for f, r in zip(a.shape, b.shape, strict=True))
+        return all(f >= r for a, b in zip(self._filled[words], real, strict=True) for f, r in zip(a, b.shape, strict=True))
 
     def _host_on_texts(self, texts: list[bytes]) -> list[np.ndarray]:
         if len(self.split.host_inputs) != 1:
@@ -250,6 +253,7 @@ class TextProgram:
 
         The graph runs up to the first node that refuses; the input whose change gets it further is the one that was refused.
         """
+        self._filled.clear()
         self._fillers = [FILLERS[0]] * len(shapes)
         reached = self._trial(shapes)
         for _ in range(len(shapes)):

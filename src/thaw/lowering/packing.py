@@ -30,7 +30,7 @@ def bucket(number: int) -> int:
 
 def count_tokens(texts: Iterable[bytes]) -> int:
     """The number of words and punctuation marks of the longest text, at least 1."""
-    return max((len(TOKEN.findall(text)) for text in texts), default=1) or 1
+    return max(map(len, map(TOKEN.findall, texts)), default=1) or 1
 
 
 def pack(values: Any, tokens: int | None = None) -> np.ndarray:
