@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,10 @@ class Case:
         """The layer, everything thawed."""
         layer = thaw.KerasLayer(self.path, **{**self.options, **more})
         layer._set_leaves(True, follow_advice=False)
+        if layer.dtype_policy.name == "float64":  # under JAX the variables are made as float32 whatever they say
+            for variable in layer.variables:
+                if variable.dtype == "float64":
+                    variable.assign(as_numpy(variable).astype("float64"))
         return layer
 
     def call(self, layer: Any) -> dict[str, Any]:
@@ -150,11 +155,11 @@ class Gradients:
     after: dict[str, Any] = field(default_factory=dict)
 
 
-def gradients_of(layer: Any, case: Case, outputs: dict[str, Any]) -> Gradients:
-    """The gradients of the outputs weighted by the recorded cotangents."""
+def gradients_of(layer: Any, case: Case, outputs: dict[str, Any], weights: list[np.ndarray | None] | None = None) -> Gradients:
+    """The gradients of the outputs weighted by `weights`; None: by the recorded cotangents."""
     variables = [(n, v) for n, v in layer.source_variables.items() if keras.backend.is_float_dtype(v.dtype)]
     after: dict[str, Any] = {}
-    weights = cotangents(outputs, case.golden)
+    weights = weights or cotangents(outputs, case.golden)
     names = list(outputs)
 
     def run(*values: Any) -> list[Any]:
@@ -475,8 +480,21 @@ def _score_native(path: Path, goldens: list[Golden], scored: Scored) -> None:
         scored.row["saved"] = saves(model, inputs, outputs, drawn=False)
     if scored.open("trains"):
         scored.begin("trains")
-        before = [as_numpy(v).copy() for v in model.trainable_variables]
-        model.compile("sgd", "mse")
-        model.fit(inputs, [as_numpy(v) + 1 for v in outputs.values()], verbose=0)
-        moved = any(not np.array_equal(b, as_numpy(v)) for b, v in zip(before, model.trainable_variables, strict=True))
-        scored.row["trains"] = "yes" if moved else "no: no weight moved" if before else "- (it has no weights)"
+        scored.row["trains"] = _trains_natively(model, inputs, outputs)
+
+
+def _scaled(scale: float, x: np.ndarray) -> np.ndarray:
+    return (x * scale).astype(x.dtype) if x.dtype.kind == "f" else x
+
+
+def _trains_natively(model: Any, inputs: Any, outputs: dict[str, Any]) -> str:
+    """One step of `fit` moves weights; where the recorded inputs saturate the net, inputs near zero do."""
+    before = [as_numpy(v).copy() for v in model.trainable_variables]
+    model.compile("sgd", "mse")
+    for scale in (1, 0.01):
+        model.fit(
+            keras.tree.map_structure(partial(_scaled, scale), inputs), [as_numpy(v) + 1 for v in outputs.values()], verbose=0
+        )
+        if any(not np.array_equal(b, as_numpy(v)) for b, v in zip(before, model.trainable_variables, strict=True)):
+            return "yes"
+    return "no: no weight moved" if before else "- (it has no weights)"
