@@ -6,7 +6,7 @@ Plain arithmetic on float images, so that gradients flow where TensorFlow itself
 from keras import ops
 
 from thaw.lowering.registry import lowering
-from thaw.lowering.values import Value, dtype_of
+from thaw.lowering.values import Value, dtype_of, static_shape
 
 
 @lowering("AdjustContrastv2")
@@ -25,6 +25,8 @@ def to_hsv(images: Value) -> tuple[Value, Value, Value]:
     """
     images = ops.convert_to_tensor(images)
     red, green, blue = images[..., 0], images[..., 1], images[..., 2]
+    if 0 in static_shape(images):  # PyTorch has no maximum of nothing
+        return red, green, blue
     value = ops.max(images, axis=-1)
     spread = value - ops.min(images, axis=-1)
     zero, one = ops.zeros_like(value), ops.ones_like(value)

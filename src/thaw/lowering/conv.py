@@ -12,6 +12,7 @@ from keras import ops
 
 from thaw.errors import UnhandledValueError
 from thaw.lowering import kernels
+from thaw.lowering.matmul import matmul
 from thaw.lowering.registry import lowering
 from thaw.lowering.values import Value, known, on_device, static_shape
 from thaw.lowering.windows import (
@@ -229,7 +230,7 @@ def filter_gradient(
     for part in windows_of(op, x, padding, window, strides, dilations):
         pairs = zip(ops.split(part, groups, axis=-1), ops.split(dy, groups, axis=-1), strict=True)
         products = [
-            ops.matmul(ops.transpose(ops.reshape(a, (-1, per_group))), ops.reshape(b, (-1, outputs // groups))) for a, b in pairs
+            matmul(ops.reshape(a, (-1, per_group)), ops.reshape(b, (-1, outputs // groups)), transpose_a=True) for a, b in pairs
         ]
         rows.append(products[0] if groups == 1 else ops.concatenate(products, axis=-1))
     return ops.reshape(ops.stack(rows), (*window, per_group, outputs))

@@ -8,7 +8,7 @@ from keras import ops
 from thaw.lowering.elementwise import apply
 from thaw.lowering.matmul import transposed
 from thaw.lowering.registry import lowering
-from thaw.lowering.values import Value, on_device, static_shape
+from thaw.lowering.values import Value, cast, dtype_of, on_device, static_shape
 
 
 @lowering("Cholesky")
@@ -45,7 +45,8 @@ def eigen(input: Value, *, compute_v: bool = True) -> Value:
 def inverse(input: Value, *, adjoint: bool = False) -> Value:
     """The inverse, or that of the conjugate transpose."""
     x = transposed(ops, on_device(input), conjugate=True) if adjoint else on_device(input)
-    return ops.inv(x)
+    narrow = dtype_of(x) in {"float16", "bfloat16"}  # no library has an inverse of these
+    return cast(ops.inv(cast(x, "float32")), dtype_of(x)) if narrow else ops.inv(x)
 
 
 @lowering("MatrixDeterminant")

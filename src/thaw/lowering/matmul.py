@@ -18,7 +18,7 @@ def transposed(np: Any, x: Value, conjugate: bool = False) -> Value:
 
 
 def _product(np: Any, a: Value, b: Value, dtype: str) -> Value:
-    result = np.matmul(a, b)
+    result = a @ b if dtype == "float64" else np.matmul(a, b)  # Keras' own under PyTorch is float32 then
     if dtype_of(result) == dtype:
         return result
     return result.astype(dtype) if np is numpy else ops.cast(result, dtype)
@@ -73,7 +73,12 @@ def einsum(*inputs: Value, equation: str) -> Value:
 @lowering("Cross")
 def cross(a: Value, b: Value) -> Value:
     """Cross product of vectors of 3."""
-    return apply(lambda np, a, b: np.cross(a, b), a, b)
+
+    def product(np: Any, a: Value, b: Value) -> Value:  # Keras' own under PyTorch is always float32
+        turns = [a[..., i] * b[..., j] - a[..., j] * b[..., i] for i, j in ((1, 2), (2, 0), (0, 1))]
+        return np.stack(turns, axis=-1)
+
+    return apply(product, a, b)
 
 
 @lowering("SparseMatMul", ignored=("a_is_sparse", "b_is_sparse", "Ta", "Tb"))

@@ -96,6 +96,8 @@ def _on_grid(
     """`x` on a grid that is symmetric about 0, straight through (`bounded`: inside of the range only)."""
     x, low, high = on_device(x), ops.stop_gradient(on_device(low)), ops.stop_gradient(on_device(high))
     rank = len(static_shape(x))
+    if not given and 0 in static_shape(x):  # nothing has no range
+        return x
     if not given:
         others = tuple(a for a in range(rank) if axis == -1 or a != axis)
         low, high = ops.min(x, axis=others), ops.max(x, axis=others)

@@ -106,7 +106,8 @@ def some(input: Value, axis: Value, *, keep_dims: bool = False) -> Value:
 def euclidean_norm(input: Value, axis: Value, *, keep_dims: bool = False) -> Value:
     """Root of the sum of squared magnitudes."""
     squares = apply(lambda np, x: x * (np.conj(x) if is_complex(x) else x), input)
-    return apply(lambda np, x: np.sqrt(x), total(squares, axis, keep_dims=keep_dims))
+    norms = apply(lambda np, x: np.sqrt(x), total(squares, axis, keep_dims=keep_dims))
+    return cast(norms, dtype_of(input)) if dtype_of(norms) != dtype_of(input) else norms
 
 
 @lowering("L2Loss")
@@ -173,6 +174,8 @@ def running_logsumexp(x: Value, axis: Value, *, exclusive: bool = False, reverse
     """Logarithm of the running sum of exponentials along an axis; where nothing is summed, -inf."""
 
     def function(np: Any, x: Value, a: int) -> Value:
+        if 0 in static_shape(x):  # PyTorch has no maximum of nothing
+            return x
         top = np.max(x, axis=a, keepdims=True)
         top = top if np is numpy else ops.stop_gradient(top)
         return np.log(np.cumsum(np.exp(x - top), axis=a)) + top

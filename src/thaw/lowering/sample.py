@@ -9,7 +9,7 @@ from keras import ops
 from thaw.errors import UnhandledValueError
 from thaw.lowering.registry import lowering
 from thaw.lowering.run import Context
-from thaw.lowering.values import Value, cast, dtype_of, sizes
+from thaw.lowering.values import Value, cast, dtype_of, sizes, static_shape
 
 
 def pixels(images: Value, batch: Value, rows: Value, columns: Value) -> Value:
@@ -115,6 +115,8 @@ def projected(
     wide = ops.cast(images, "float32") if dtype not in {"float32", "float64"} else images
     batch, height, width, _ = ops.shape(images)
     rows, columns = sizes(output_shape)
+    if 0 in static_shape(images):  # JAX reads no pixel of nothing
+        return ops.zeros((batch, rows, columns, images.shape[-1]), dtype)
     grid_y = ops.reshape(ops.arange(rows, dtype="float32"), (-1, 1))
     grid_x = ops.reshape(ops.arange(columns, dtype="float32"), (1, -1))
     a = [ops.reshape(ops.cast(transforms, "float32")[:, i], (-1, 1, 1)) for i in range(8)]

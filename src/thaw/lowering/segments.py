@@ -110,7 +110,8 @@ def segment_mean(data: Value, segment_ids: Value) -> Value:
     total = reduced(data, segment_ids, count, "add", 0)
     ones = apply(lambda np, d: np.ones_like(d), data)
     number = reduced(ones, segment_ids, count, "add", 0)
-    return apply(lambda np, t, n: t / np.maximum(n, np.ones_like(n)), total, number)
+    means = apply(lambda np, t, n: t / np.maximum(n, np.ones_like(n)), total, number)
+    return cast(means, dtype_of(data)) if dtype_of(means) != dtype_of(data) else means
 
 
 @lowering("HistogramFixedWidth", static=("nbins",), gradient="none")

@@ -332,10 +332,16 @@ def scatter_into(start: Value, indices: Value, updates: Value, how: str | None) 
     rest = own[depth:]
     flat_updates = ops.reshape(updates, (-1, *rest)) if None not in rest else updates
     if how in {"max", "min"}:  # Keras' own for PyTorch writes row by row, in place
+        places = ops.reshape(flat, (-1,))
         reduce = ops.segment_max if how == "max" else ops.segment_min
-        best = reduce(flat_updates, ops.reshape(flat, (-1,)), num_segments=size)
+        best = reduce(flat_updates, places, num_segments=size)
         start = ops.reshape(start, (size, *rest))
-        kept = start >= best if how == "max" else start <= best
+        written = (
+            ops.segment_max(ops.ones_like(places), places, num_segments=size) > 0
+        )  # what a segment without rows holds varies
+        kept = ops.logical_or(
+            ops.reshape(ops.logical_not(written), (size, *[1] * len(rest))), start >= best if how == "max" else start <= best
+        )
         return ops.reshape(ops.where(kept, start, best), own)
     result = ops.scatter_update(
         ops.reshape(start, (size, *rest)), ops.reshape(flat, (-1, 1)), ops.cast(flat_updates, dtype_of(start)), reduction=how

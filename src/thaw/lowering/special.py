@@ -9,7 +9,7 @@ from keras import ops
 
 from thaw.lowering.elementwise import elementwise
 from thaw.lowering.special_kernels import special
-from thaw.lowering.values import Value, on_device
+from thaw.lowering.values import Value, on_device, static_shape
 
 
 def _each(function: Any, x: Value) -> Value:
@@ -66,7 +66,8 @@ _register("BesselI1e", "Modified Bessel function of order 1, scaled by exp(-|x|)
 def polygamma(np: Any, a: Value, x: Value) -> Value:
     """The a-th derivative of the digamma function; under PyTorch the same a for all."""
     if keras.backend.backend() == "torch":
-        return special("polygamma")(int(a.reshape(-1)[0]), on_device(x))
+        order = a.reshape(-1)[0] if 0 not in static_shape(a) else 0
+        return special("polygamma")(int(order), on_device(x))
     if keras.backend.backend() == "jax":
         a = ops.cast(on_device(a), "int32")
     return _on_device("polygamma", a, x)

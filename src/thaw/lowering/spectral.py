@@ -46,6 +46,8 @@ def _transform(x: Value, rank: int, inverse: bool) -> Value:
         axes = tuple(range(-rank, 0))
         result = numpy.fft.ifftn(x, axes=axes) if inverse else numpy.fft.fftn(x, axes=axes)
         return result.astype(x.dtype)
+    if 0 in static_shape(x):  # PyTorch transforms no empty batch
+        return x
     parts = _split(x)
     for axis in range(-rank, 0):
         parts = _along(_inverse if inverse else _forward, parts, axis)
@@ -68,6 +70,8 @@ def _real(x: Value, lengths: tuple[int, ...], dtype: str) -> Value:
     x = _fitted(x, lengths)
     if is_host(x):
         return numpy.fft.rfftn(x, axes=tuple(range(-len(lengths), 0))).astype(numpy_dtype(dtype))
+    if 0 in static_shape(x):
+        return cast(x[..., : lengths[-1] // 2 + 1], dtype)
     parts: Parts = tuple(ops.rfft(x))
     for axis in range(-len(lengths), -1):
         parts = _along(_forward, parts, axis)
@@ -79,6 +83,8 @@ def _inverse_real(x: Value, lengths: tuple[int, ...], dtype: str) -> Value:
     x = _fitted(x, (*lengths[:-1], lengths[-1] // 2 + 1))
     if is_host(x):
         return numpy.fft.irfftn(x, s=lengths, axes=tuple(range(-len(lengths), 0))).astype(numpy_dtype(dtype))
+    if 0 in static_shape(x):
+        return ops.zeros((*static_shape(x)[:-1], lengths[-1]), dtype)
     parts = _split(x)
     for axis in range(-len(lengths), -1):
         parts = _along(_inverse, parts, axis)

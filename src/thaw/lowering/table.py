@@ -50,3 +50,4 @@ from thaw.lowering import text as text
 from thaw.lowering import tokenize as tokenize
 from thaw.lowering import unicode as unicode
 from thaw.lowering import variables as variables
+from thaw.lowering import xla as xla
