@@ -136,6 +136,11 @@ def test_the_constants_of_a_frozen_graph_are_stored_once_N17(everything: bool, t
     np.testing.assert_array_equal(array(again(x)), expected)
 
 
+def test_an_artifact_without_variables_is_copied_N17(tmp_path: Path) -> None:
+    out = thaw.export(thaw.KerasLayer(MODELS / "behaviour" / "dict_output"), tmp_path / "out")
+    assert thaw.KerasLayer(out).count_params() == 0
+
+
 @needs_tensorflow
 def test_lifted_constants_of_a_SavedModel_are_written_back_N17(tmp_path: Path) -> None:
     import tensorflow as tf

@@ -12,9 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from thaw import formats
 from thaw.errors import ExportTargetError, NotExportableError
-from thaw.handles.progress import Meter
 from thaw.layer import KerasLayer
 
 
@@ -41,11 +39,15 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, overwrite: bool 
     layer = _only_layer(model)
     _check_unchanged(layer)
     artifact = layer.resolved_object
-    layer._check_restored()
+    if layer._runtime.pending:
+        layer._check_restored()
     values = {name: keras.ops.convert_to_numpy(variable) for name, variable in layer.source_variables.items()}
     single = artifact.format == "frozen_graph"
     target = Path(path)
     _check_target(target, single, overwrite)
+    from thaw import formats  # see thaw.load
+    from thaw.handles.progress import Meter
+
     files = formats.rewritten(artifact, {name: np.asarray(value) for name, value in values.items()})
     if single:
         files = {target.name: next(iter(files.values()))}

@@ -25,11 +25,23 @@ EXAMPLE = 3
 Lengths = tuple[int, ...]
 
 
+class _Weight:
+    """A symbol in the place of a variable."""
+
+    def __init__(self, value: Any) -> None:
+        self.value, self.shape = value, tuple(value.shape)
+        self.dtype = keras.backend.standardize_dtype(value.dtype)
+
+    def assign(self, value: Any) -> None:
+        """Forgets `value`: only shapes are asked for."""
+
+
 class _Shapes(keras.Operation):  # type: ignore[misc]
     """Runs a graph on symbols; weights are symbols, too."""
 
     def call(self, feeds: Sequence[Any], weights: Sequence[Any]) -> list[Any]:
-        resources = Resources(dict(zip(self.keys, weights, strict=True)), self.library, self.files)
+        symbols = {key: _Weight(weight) for key, weight in zip(self.keys, weights, strict=True)}
+        resources = Resources(symbols, self.library, self.files)
         values = resources.plan(self.graph, "float32").run(Context(resources), list(feeds))
         return [keras.ops.convert_to_tensor(value) for value in values]
 
@@ -100,7 +112,9 @@ def check_sizes(graph: Graph, resources: Resources, specs: Sequence[TensorSpec],
         return "", rows
 
     problem, reference = trouble(published, {})
-    problem, _ = trouble(wanted, reference if not problem else {})
+    if problem:
+        return  # what cannot be asked is found out by running
+    problem, _ = trouble(wanted, reference)
     if problem:
         raise SizeNotFreeError(
             [list(w) for w in wanted], [list(p) for p in published], problem, _allowed(published, reference, trouble)
