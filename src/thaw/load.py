@@ -1,4 +1,7 @@
-"""From a handle to an artifact, and from an artifact to a program: the one module that knows handles, formats and graph."""
+"""From a handle to an artifact, and from an artifact to a program: the one module that knows handles, formats and graph.
+
+Handles and formats are imported when something is loaded: with protobuf they would be half of what `import thaw` costs.
+"""
 
 import base64
 import os
@@ -6,9 +9,7 @@ import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from thaw import formats, handles
 from thaw.errors import HubArgumentError, listed
-from thaw.formats.files import MemoryFiles
 from thaw.graph.artifact import Artifact, MetaGraph
 from thaw.graph.program import Program, program_of
 
@@ -22,6 +23,8 @@ def resolve(handle: str | os.PathLike[str]) -> Path:
     Raises:
         HandleError: nothing is there; says what was tried.
     """
+    from thaw import handles
+
     return handles.resolve(handle)
 
 
@@ -32,6 +35,8 @@ def load(handle: str | os.PathLike[str]) -> Artifact:
         HandleError: nothing is there.
         FormatError: what is there cannot be read.
     """
+    from thaw import formats
+
     return formats.read(resolve(handle))
 
 
@@ -40,6 +45,8 @@ def embed(artifact: Artifact) -> dict[str, str]:
 
     Constants that became variables are weights, too: they are kept with those, and not twice.
     """
+    from thaw import formats
+
     files = formats.emptied(artifact)
     return {name: base64.b64encode(zlib.compress(data, 6)).decode("ascii") for name, data in files.items()}
 
@@ -51,7 +58,9 @@ def open_again(handle: str, embedded: Mapping[str, str] | None) -> tuple[Artifac
     """
     if embedded is None or Path(handle).exists():
         return load(handle), False
-    return formats.read(MemoryFiles({n: zlib.decompress(base64.b64decode(text)) for n, text in embedded.items()})), True
+    from thaw import formats
+
+    return formats.read(formats.MemoryFiles({n: zlib.decompress(base64.b64decode(text)) for n, text in embedded.items()})), True
 
 
 def choose_metagraph(artifact: Artifact, tags: Collection[str] | None) -> MetaGraph:

@@ -13,7 +13,6 @@ from typing import Any
 import keras
 
 from thaw.errors import ConfigNotNativeError, CorruptFileError, MissingFileError, NoModelConfigError, UnknownFormatError
-from thaw.formats.keras_file import is_keras_file, is_of_thaw, open_keras_saved_model, read_keras_file
 from thaw.layer import KerasLayer
 from thaw.load import resolve
 
@@ -42,6 +41,8 @@ def load_model(
     Example:
         >>> model = thaw.load_model("old_model.h5")
     """
+    from thaw.formats.keras_file import is_keras_file, is_of_thaw, open_keras_saved_model, read_keras_file  # see thaw.load
+
     path = resolve(handle)
     if into is None and is_of_thaw(path):
         return _read_own(path, custom_objects)

@@ -3,7 +3,7 @@
 The three extension points (handle schemes, format readers, op lowerings) each hold one. Imports errors only.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from thaw.errors import DuplicateRegistrationError
@@ -12,11 +12,24 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Entries of one kind, by name, in the order of registration."""
+    """Entries of one kind, by name, in the order of registration.
 
-    def __init__(self, kind: str) -> None:
+    Args:
+        kind: what the entries are, for messages.
+        fill: imports what registers the entries; called before the registry is first read.
+    """
+
+    def __init__(self, kind: str, fill: Callable[[], object] | None = None) -> None:
         self.kind = kind
-        self._entries: dict[str, T] = {}
+        self._fill = fill
+        self._known: dict[str, T] = {}
+
+    @property
+    def _entries(self) -> dict[str, T]:
+        if self._fill is not None:
+            self._fill()  # another thread that comes here meanwhile waits for the import
+            self._fill = None
+        return self._known
 
     def add(self, name: str, entry: T) -> None:
         """Registers `entry` under `name`.
@@ -24,9 +37,9 @@ class Registry(Generic[T]):
         Raises:
             DuplicateRegistrationError: something is registered under that name already.
         """
-        if name in self._entries:
+        if name in self._known:
             raise DuplicateRegistrationError(self.kind, name)
-        self._entries[name] = entry
+        self._known[name] = entry
 
     def get(self, name: str) -> T | None:
         """The entry of that name, or None."""

@@ -8,6 +8,7 @@ are model content. tests/lowering/test_op_defs.py holds every row against Tensor
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, TypeVar
 
 from thaw.registry import Registry
@@ -65,7 +66,8 @@ class Lowering:
         return self.function.__module__ in DEVICE_FAMILIES
 
 
-LOWERINGS: Registry[Lowering] = Registry("lowering")
+# Read first when a graph runs: importing all families takes longer than all the rest of thaw.
+LOWERINGS: Registry[Lowering] = Registry("lowering", fill=lambda: import_module("thaw.lowering.table"))
 
 
 def lowering(
