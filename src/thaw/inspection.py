@@ -16,7 +16,6 @@ from thaw.graph.moving_statistics import statistic_keys
 from thaw.graph.partial import tappable
 from thaw.graph.program import Program, describe, leaves
 from thaw.inner import Scope, scopes
-from thaw.lowering import table as table
 from thaw.lowering.run import PLACES, missing_ops, order
 
 UNTAPPED = frozenset({"Const", "NoOp", "VarHandleOp", "ReadVariableOp", "VariableV2", "HashTableV2", *PLACES})

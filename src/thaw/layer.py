@@ -33,7 +33,6 @@ from thaw.graph.lift_constants import lift_constants as lift
 from thaw.graph.partial import Wanted
 from thaw.graph.program import Program, Variant, input_structures, leaves, rebuild, tensors
 from thaw.inner import InnerLayer, TrainableTree, Weight, _Holder, add_source, scopes, variable_dtype
-from thaw.lowering import table as table
 from thaw.lowering.run import Context
 from thaw.runtime import Choice, Policy, Runtime, choose
 from thaw.taps import Tapped
