@@ -23,6 +23,14 @@ def by_call(module: Any, training: bool) -> Callable[[Any], Any]:
 
 
 @dataclass(frozen=True)
+class Peer:
+    """A side that only one artifact has: what the table calls it, and what measures it, given the arguments of worker.py."""
+
+    label: str
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Artifact:
     """One artifact, built by its publishers' own software with random weights, and its twin in Keras 3.
 
@@ -38,6 +46,8 @@ class Artifact:
         tags: the tags that `tf.saved_model.load` needs.
         raw: given what `tf.saved_model.load` gave and whether the call trains, the function to call.
         without: sides that are left out, each with its reason.
+        peers: further sides, by kind.
+        prepare: what is done to thaw's layer before it trains; None where it trains what its publisher meant to be trained.
         seconds: how long repeated calls may take, each kind, after the least number of them.
     """
 
@@ -52,6 +62,8 @@ class Artifact:
     tags: tuple[str, ...] | None = None
     raw: Callable[[Any, bool], Callable[[Any], Any]] = by_call
     without: Mapping[str, str] = field(default_factory=dict)
+    peers: Mapping[str, Peer] = field(default_factory=dict)
+    prepare: Callable[[Any], None] | None = None
     seconds: float = 3.0
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:

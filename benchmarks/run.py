@@ -75,6 +75,7 @@ def sides(artifact, options, device, threads):
                 continue
             found += [Side(artifact.name, device, threads, kind, backend, allocator) for kind in ("thaw", "native")]
     found += [Side(artifact.name, device, threads, p, PEERS[p], "default") for p in options.peers if p != "native"]
+    found += [Side(artifact.name, device, threads, p, "tensorflow", "default") for p in artifact.peers]
     if artifact.native is None or "native" not in options.peers:
         found = [s for s in found if s.kind != "native"]
     return [s for s in found if s.kind not in artifact.without]
@@ -104,7 +105,8 @@ def measure(side, folder):
     """One process: the columns that it got to, each a list of samples; and why it ended early, if it did."""
     core = max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     pin = (lambda: os.sched_setaffinity(0, {core})) if side.threads == "1" and core is not None else None
-    command = [sys.executable, str(HERE / "worker.py"), side.kind, side.artifact, str(folder)]
+    own = artifacts()[side.artifact].peers.get(side.kind)
+    command = [*(own.command if own else (sys.executable, str(HERE / "worker.py"))), side.kind, side.artifact, str(folder)]
     done = subprocess.run(
         command, env=environment(side), capture_output=True, text=True, timeout=3600, check=False, preexec_fn=pin
     )
@@ -154,18 +156,20 @@ def shown(ours, theirs, column):
 def rows(kept, name):
     """The table's rows of one artifact: every side of thaw's beside every peer."""
     mine = {Side(*key.split("|")): rounds for key, rounds in kept.items() if key.split("|")[0] == name}
+    peers = artifacts()[name].peers
+    labels = LABELS | {kind: peer.label for kind, peer in peers.items()}
     for ours, own in mine.items():
         if ours.kind != "thaw":
             continue
         for theirs, other in mine.items():
             same = (theirs.device, theirs.threads) == (ours.device, ours.threads)
-            wanted = theirs.backend == ours.backend or theirs.kind == "hub"
+            wanted = theirs.backend == ours.backend or theirs.kind in {"hub", *peers}
             if theirs.kind == "thaw" or not same or not wanted or (theirs.allocator, ours.allocator) == ("tuned", "default"):
                 continue
             threads = "one thread" if ours.threads == "1" else "all threads"
             tuned = ["", ", tuned"]
             side = f"{ours.backend}{tuned[ours.allocator == 'tuned']}"
-            peer = f"{LABELS[theirs.kind]}{tuned[theirs.allocator == 'tuned']}"
+            peer = f"{labels[theirs.kind]}{tuned[theirs.allocator == 'tuned']}"
             cells = [shown(figure(own, c), figure(other, c), c) for c in COLUMNS]
             yield f"| {name} | {ours.device}, {threads} | {side} | {peer} | " + " | ".join(cells) + " |"
 
@@ -186,7 +190,7 @@ def render(kept):
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name in known:
         lines += rows(kept["figures"], name)
-    left_out = [f"- {a.name}: without {LABELS[s]}: {why}" for a in known.values() for s, why in a.without.items()]
+    left_out = [f"- {a.name}: without {LABELS.get(s, s)}: {why}" for a in known.values() for s, why in a.without.items()]
     notes = [*left_out, *failures(kept["figures"])]
     return f"{kept['machine']}.\n\n" + "\n".join(lines) + ("\n\n" + "\n".join(notes) if notes else "")
 

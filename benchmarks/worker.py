@@ -74,6 +74,8 @@ class Keras:
     def ready(self, artifact):
         """What no column counts."""
         keras = self.keras
+        if SIDE == "thaw" and artifact.prepare:
+            artifact.prepare(self.layer)
         self.model = keras.Sequential([keras.Input(**artifact.input), self.layer, keras.layers.Dense(5)])
         self.model.compile(keras.optimizers.SGD(RATE), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 
