@@ -13,6 +13,7 @@ import numpy as np
 from thaw.errors import HubArgumentError
 from thaw.graph.ir import CompositeSpec, Shape, Structure, TensorSpec
 from thaw.lowering.strings import strings
+from thaw.lowering.values import on_device
 
 
 def is_string_dtype(dtype: Any) -> bool:
@@ -41,7 +42,7 @@ def surplus(names: list[str], inputs: Any) -> dict[str, Any]:
 def as_output(value: Any, shape: Shape) -> Any:
     """A value of the graph as an output: numbers on the device, strings numpy; in the declared shape where none is known."""
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind not in "OSU":
-        return keras.ops.convert_to_tensor(value)
+        return on_device(value)
     lost = getattr(getattr(value, "shape", None), "rank", 0) is None  # TensorFlow, traced
     if lost and shape is not None and sum(n is None for n in shape) <= 1:
         return keras.ops.reshape(value, tuple(-1 if n is None else n for n in shape))

@@ -34,6 +34,7 @@ from thaw.graph.partial import Wanted
 from thaw.graph.program import Program, Variant, input_structures, leaves, rebuild, tensors
 from thaw.inner import InnerLayer, TrainableTree, Weight, _Holder, add_source, scopes, variable_dtype
 from thaw.lowering.run import Context
+from thaw.lowering.values import held
 from thaw.runtime import Choice, Policy, Runtime, choose
 from thaw.taps import Tapped
 from thaw.text_door import open_door
@@ -327,7 +328,7 @@ class KerasLayer(Tapped, TrainableTree, keras.Model):  # type: ignore[misc]
         if spec.dtype == "string":  # packed bytes that went through a float Input are bytes again
             is_packed = keras.ops.is_tensor(value) and "string" not in str(value.dtype)
             return keras.ops.cast(value, "uint8") if is_packed else value
-        dtype = self.compute_dtype if spec.dtype == "float32" else spec.dtype
+        dtype = held(self.compute_dtype if spec.dtype == "float32" else spec.dtype)
         if not keras.ops.is_tensor(value):
             return keras.ops.convert_to_tensor(np.asarray(value), dtype=dtype)
         return value if keras.backend.standardize_dtype(value.dtype) == dtype else keras.ops.cast(value, dtype)

@@ -64,16 +64,23 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     return np.dtype(quantized.get(name, name))
 
 
+def held(dtype: str) -> str:
+    """The dtype in which the backend holds `dtype`: Keras has no uint64 on PyTorch, and holds uint32 as int64 there too."""
+    return "int64" if dtype == "uint64" and keras.backend.backend() == "torch" else dtype
+
+
 def cast(value: Value, dtype: str) -> Value:
     """`value` as `dtype`, on the side where it is."""
     if is_host(value):
         return value.astype(numpy_dtype(dtype))
-    return ops.cast(value, dtype)
+    return ops.cast(value, held(dtype))
 
 
 def on_device(value: Value, dtype: str | None = None) -> Value:
     """`value` as a backend tensor."""
-    return ops.convert_to_tensor(value, dtype=dtype)
+    if dtype is None and is_host(value):
+        dtype = held(value.dtype.name) if value.dtype.name == "uint64" else None
+    return ops.convert_to_tensor(value, dtype=None if dtype is None else held(dtype))
 
 
 def sizes(value: Value) -> tuple[Any, ...]:

@@ -1,0 +1,21 @@
+"""Small artifacts with what is odd in those that others published: each line here was once a model that did not open."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import thaw
+from frozen_graphs import FrozenGraph
+
+
+def test_unsigned_64_bits_go_in_and_come_out_on_every_backend(tmp_path: Path) -> None:
+    g = FrozenGraph()
+    g.placeholder("x", (-1,), "uint64")
+    g.op("narrow", "Cast", "x", SrcT="uint64", DstT="float32")
+    g.op("wide", "Cast", g.op("doubled", "AddV2", "narrow", "narrow", T="float32"), SrcT="float32", DstT="uint64")
+    g.op("known", "Identity", g.op("seven", "Const", dtype="uint64", value=np.array(7, "uint64")), T="uint64")
+    layer = thaw.KerasLayer(g.write(tmp_path / "graph.pb"), signature="frozen", signature_outputs_as_dict=True)
+    found = layer(np.array([1, 5], "uint64"))
+    assert np.array_equal(keras.ops.convert_to_numpy(found["wide"]), [2, 10])
+    assert keras.ops.convert_to_numpy(found["known"]) == 7
