@@ -10,7 +10,8 @@
 #   make docs     the generated pages of docs/, the traps of plain Keras measured (minutes), the tree in ARCHITECTURE.md
 #   make golden   record TensorFlow's answers anew in tests/golden (needs TensorFlow)
 #   make bench    the side-by-side measurements of benchmarks/ (needs TensorFlow; BENCH=name for one artifact)
-#   make corpus   every model of a folder, on every backend, against what TensorFlow recorded for it (MODELS=folder)
+#   make corpus   every model of a folder, on every backend, against what TensorFlow recorded for it (MODELS=folder); the
+#                 table goes to corpus-output/ as it grows, and the same command goes on after an interrupt
 #   make fuzz     damaged files of every format (SECONDS=600, or EXECUTIONS=1000000; FORMAT='h5 keras' for some of them;
 #                 ENGINE=atheris FORMAT=frozen: led by coverage, where that library installs); findings in build/fuzz
 #   make size     lines per file
@@ -22,6 +23,7 @@ BACKEND  ?= $(BACKENDS)
 PYTEST   ?=
 SECTION  ?=
 MODELS   ?= ../shared/models
+OUTPUT   ?= corpus-output
 # Of make fuzz; what make test runs of it is always the same.
 SECONDS  ?= 600
 ENGINE   ?= own
@@ -122,7 +124,8 @@ bench: $(VENV)/.peers
 	$(BIN)/python benchmarks/run.py
 
 corpus: $(BACKEND:%=$(VENV)/.%)
-	$(BIN)/python tests/corpus/score.py $(MODELS) --backend $(BACKEND)
+	$(BIN)/python tests/corpus/score.py $(MODELS) --backend $(BACKEND) --resume \
+	  --json $(OUTPUT)/scoreboard.json --markdown $(OUTPUT)/scoreboard.md
 
 # Atheris has no wheels for every system: it is asked for only where it is wanted.
 $(VENV)/.atheris: $(VENV)/.dev
@@ -137,4 +140,4 @@ size:
 	@git ls-files 'src/*.py' | xargs wc -l | sort -n
 
 clean:
-	rm -rf $(VENV) demo-output build dist
+	rm -rf $(VENV) demo-output corpus-output build dist

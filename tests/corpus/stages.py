@@ -490,7 +490,7 @@ def _scaled(scale: float, x: np.ndarray) -> np.ndarray:
 def _trains_natively(model: Any, inputs: Any, outputs: dict[str, Any]) -> str:
     """One step of `fit` moves weights; where the recorded inputs saturate the net, inputs near zero do."""
     before = [as_numpy(v).copy() for v in model.trainable_variables]
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", metrics=[])  # without a list, Keras keeps the metrics that the file compiled it with
     for scale in (1, 0.01):
         model.fit(
             keras.tree.map_structure(partial(_scaled, scale), inputs), [as_numpy(v) + 1 for v in outputs.values()], verbose=0
