@@ -11,7 +11,7 @@
 #   make golden   record TensorFlow's answers anew in tests/golden (needs TensorFlow)
 #   make bench    the side-by-side measurements of benchmarks/ (needs TensorFlow; BENCH=name for one artifact)
 #   make corpus   every model of a folder, on every backend, against what TensorFlow recorded for it (MODELS=folder); the
-#                 table goes to corpus-output/ as it grows, and the same command goes on after an interrupt
+#                 table goes to corpus-output/ as it grows; SCORE=--resume goes on after an interrupt
 #   make fuzz     damaged files of every format (SECONDS=600, or EXECUTIONS=1000000; FORMAT='h5 keras' for some of them;
 #                 ENGINE=atheris FORMAT=frozen: led by coverage, where that library installs); findings in build/fuzz
 #   make size     lines per file
@@ -19,11 +19,12 @@
 PYTHON   ?= python3
 BACKENDS := jax torch tensorflow
 BACKEND  ?= $(BACKENDS)
-# More arguments: PYTEST='-k Conv2D', SECTION='lowering math'
+# More arguments: PYTEST='-k Conv2D', SECTION='lowering math', SCORE='--jobs 4'
 PYTEST   ?=
 SECTION  ?=
 MODELS   ?= ../shared/models
 OUTPUT   ?= corpus-output
+SCORE    ?=
 # Of make fuzz; what make test runs of it is always the same.
 SECONDS  ?= 600
 ENGINE   ?= own
@@ -124,7 +125,7 @@ bench: $(VENV)/.peers
 	$(BIN)/python benchmarks/run.py
 
 corpus: $(BACKEND:%=$(VENV)/.%)
-	$(BIN)/python tests/corpus/score.py $(MODELS) --backend $(BACKEND) --resume \
+	$(BIN)/python tests/corpus/score.py $(MODELS) --backend $(BACKEND) $(SCORE) \
 	  --json $(OUTPUT)/scoreboard.json --markdown $(OUTPUT)/scoreboard.md
 
 # Atheris has no wheels for every system: it is asked for only where it is wanted.
