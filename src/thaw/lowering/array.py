@@ -32,7 +32,7 @@ def as_array(value: Any, like: Value) -> Value:
     return result
 
 
-@lowering("Identity", "Snapshot")
+@lowering("Identity", "Snapshot", "RefIdentity")
 def identity(input: Value) -> Value:
     """The input."""
     return input
@@ -94,6 +94,18 @@ def identities(*input: Value) -> Value:
 def nothing() -> Value:
     """Nothing."""
     return ()
+
+
+@lowering("DeviceIndex", gradient="none")
+def device_index(*, device_names: tuple[str, ...]) -> Value:
+    """Which of those kinds of device this is: that of the CPU, whose branch every backend can run; else one after the last."""
+    return numpy.array(device_names.index("CPU") if "CPU" in device_names else len(device_names), "int32")
+
+
+@lowering("ToBool", static=("input",), gradient="none")
+def to_bool(input: Value) -> Value:
+    """Whether a scalar is not zero (a string: not empty), or whether any other tensor has elements."""
+    return numpy.array(bool(input.item()) if input.ndim == 0 else input.size > 0)
 
 
 @lowering("Assert", stateful=True, ignored=("T", "summarize"), gradient="none")

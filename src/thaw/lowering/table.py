@@ -11,6 +11,7 @@ from thaw.lowering import choose as choose
 from thaw.lowering import color as color
 from thaw.lowering import control_flow as control_flow
 from thaw.lowering import conv as conv
+from thaw.lowering import counting as counting
 from thaw.lowering import cross as cross
 from thaw.lowering import ctc as ctc
 from thaw.lowering import detection as detection
@@ -44,6 +45,7 @@ from thaw.lowering import space as space
 from thaw.lowering import sparse as sparse
 from thaw.lowering import special as special
 from thaw.lowering import spectral as spectral
+from thaw.lowering import summaries as summaries
 from thaw.lowering import tensor_array as tensor_array
 from thaw.lowering import tensor_list as tensor_list
 from thaw.lowering import text as text

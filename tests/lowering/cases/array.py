@@ -14,6 +14,8 @@ ELSEWHERE = {
     "Print": "TensorFlow writes to the standard error; the value is its first input",
     "BatchFunction": "tests/lowering/test_variables.py: it runs a function of the library",
     "FakeParam": "nobody reads its value",
+    "RefIdentity": "a reference is its variable's value here",
+    "DeviceIndex": "TensorFlow answers for the machine on which it runs",
     "GuaranteeConst": "tests/lowering/test_agreement.py",
     "Empty": "TensorFlow leaves the values open",
     "PlaceholderWithDefault": "tests/lowering/test_variables.py: it stands for an input of the graph",
@@ -38,6 +40,10 @@ def known(op, id, *inputs, **attrs):
 
 
 CASES = [
+    Case("ToBool", "zero", (np.float32(0),), gradient=False),
+    Case("ToBool", "a-number", (np.array(3, "int32"),), gradient=False),
+    Case("ToBool", "elements", (np.zeros((2, 1), "float32"),), gradient=False),
+    Case("ToBool", "no-elements", (np.zeros((0, 1), "float32"),), gradient=False),
     Case("Identity", "float32", (f(2, 3),)),
     known("Identity", "strings", TEXT),
     Case("Snapshot", "float32", (f(2, 3),), gradient=False),

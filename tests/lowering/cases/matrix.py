@@ -21,7 +21,8 @@ MOST_ELEMENTS = 800
 
 def _cast(dtype: str, gradient: bool) -> Callable[[Case], Case | None]:
     def derived(case: Case) -> Case | None:
-        if not any(x.dtype == np.float32 for x in case.inputs):
+        floats = [x for x in case.inputs if x.dtype == np.float32]
+        if not floats or (dtype == "bfloat16" and any(x.ndim == 0 for x in floats)):  # no scalars of it: Keras fails to show them
             return None
         with np.errstate(invalid="ignore"):  # NaN as an integer is what it is, on every machine of one kind
             inputs = tuple(np.asarray(x).astype(_numpy(dtype)) if x.dtype == np.float32 else x for x in case.inputs)
@@ -96,13 +97,13 @@ def derived(case: Case, kind: str) -> Case | None:
     return None if row is None else dataclasses.replace(row, id=f"{kind}-of-{case.id}", rtol=max(row.rtol, LOOSE.get(case.op, 0)))
 
 
-LOOSE: dict[str, float] = {"BesselI1": 5e-2, "BesselI1e": 5e-2, "ResizeBicubic": 5e-2, "SoftplusGrad": 1e-2}
+LOOSE: dict[str, float] = {"BesselI1": 5e-2, "BesselI1e": 5e-2, "ResizeBicubic": 5e-2}
 """Tolerances of ops whose narrow arithmetic differs among libraries by more than a few units in the last place."""
 
 CHOICE = "which of two values is chosen, or written, is left open where one of them is NaN"
-MEMORY = "TensorFlow answers with memory that it did not write"
+MEMORY = "TensorFlow answers, or differentiates, with memory that it did not write or left at zero"
 MEANING = "without rows the other inputs make no sense"
-KERNEL = "a library has no kernel"
+KERNEL = "a library has no kernel, or one that overflows earlier"
 
 LEFT_OUT: dict[tuple[str, str], str] = {
     **dict.fromkeys(
@@ -110,31 +111,39 @@ LEFT_OUT: dict[tuple[str, str], str] = {
             (op, "nan")
             for op in (
                 "AdjustHue", "RGBToHSV", "ArgMax", "ArgMin", "CombinedNonMaxSuppression", "CumulativeLogsumexp", "Dilation2D",
-                "Conv3DBackpropFilterV2", "DepthwiseConv2dNativeBackpropInput", "EncodeWav", "FakeQuantWithMinMaxArgsGradient",
-                "FakeQuantWithMinMaxVarsGradient", "FakeQuantWithMinMaxVarsPerChannelGradient", "ImageProjectiveTransformV2",
-                "LowerBound", "UpperBound", "MaxPool", "MaxPool3D", "MaxPool3DGrad", "MaxPoolGrad", "MaxPoolV2",
-                "MaxPoolWithArgmax", "Mfcc", "NextAfter", "NonMaxSuppression", "NonMaxSuppressionV2", "NonMaxSuppressionV3",
-                "NonMaxSuppressionV4", "NonMaxSuppressionV5", "NonMaxSuppressionWithOverlaps", "NthElement", "Polygamma",
-                "QuantizeAndDequantizeV2",
-                "QuantizeAndDequantizeV3", "QuantizeAndDequantizeV4", "Relu6Grad", "ReluGrad", "ResizeArea", "ResizeBicubicGrad",
-                "ResizeBilinearGrad", "ResizeNearestNeighborGrad", "ScaleAndTranslate", "SegmentMax", "SegmentMin", "TopKV2",
-                "TensorScatterMax", "TensorScatterMin", "UnsortedSegmentMax", "UnsortedSegmentMin", "Zeta", "RFFT", "RFFT2D",
+                "Conv3DBackpropFilterV2", "DepthwiseConv2dNativeBackpropInput", "EncodeWav",
+                "FakeQuantWithMinMaxArgsGradient", "FakeQuantWithMinMaxVarsGradient",
+                "FakeQuantWithMinMaxVarsPerChannelGradient", "ImageProjectiveTransformV2", "LowerBound", "UpperBound",
+                "MaxPool", "MaxPool3D", "MaxPool3DGrad", "MaxPoolGrad", "MaxPoolV2", "MaxPoolWithArgmax", "Mfcc", "NextAfter",
+                "NonMaxSuppression", "NonMaxSuppressionV2", "NonMaxSuppressionV3", "NonMaxSuppressionV4",
+                "NonMaxSuppressionV5", "NonMaxSuppressionWithOverlaps", "NthElement", "Polygamma", "QuantizeAndDequantizeV2",
+                "QuantizeAndDequantizeV3", "QuantizeAndDequantizeV4", "Relu6Grad", "ReluGrad", "ResizeArea",
+                "ResizeBicubicGrad", "ResizeBilinearGrad", "ResizeNearestNeighborGrad", "ScaleAndTranslate", "SegmentMax",
+                "SegmentMin", "SoftmaxCrossEntropyWithLogits", "TopKV2", "TensorScatterMax", "TensorScatterMin",
+                "UnsortedSegmentMax", "UnsortedSegmentMin", "Zeta", "RFFT", "RFFT2D",
             )
         ],
         CHOICE,
     ),
-    **dict.fromkeys([(op, "nan") for op in ("Cholesky", "LogMatrixDeterminant", "Qr", "Svd")], "some libraries refuse NaN"),
+    **dict.fromkeys(
+        [(op, "nan") for op in ("Cholesky", "LogMatrixDeterminant", "MatrixDeterminant", "Qr", "Svd")], "some refuse NaN"
+    ),
     **dict.fromkeys(
         [
             *[(op, "no-rows") for op in ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")],
             *[(op, "no-rows") for op in ("IRFFT3D", "RFFT3D", "FFT3D", "IFFT3D")],
             ("DepthwiseConv2dNativeBackpropFilter", "no-rows"),
+            ("DepthwiseConv2dNative", "no-rows"),
             ("Round", "int32"),
+            ("ResizeBicubic", "float16"),
+            ("ResizeBicubic", "bfloat16"),
         ],
         MEMORY,
     ),
     **dict.fromkeys([(op, "no-rows") for op in ("Conv2D", "InplaceAdd", "InplaceSub", "InplaceUpdate")], MEANING),
-    **dict.fromkeys([("AvgPool3D", "bfloat16"), ("Conv2DBackpropInput", "int32")], KERNEL),
+    ("UnsortedSegmentMax", "float64"): "the greatest float64 is none of JAX",
+    ("UnsortedSegmentMin", "float64"): "the greatest float64 is none of JAX",
+    **dict.fromkeys([("AvgPool3D", "bfloat16"), ("Conv2DBackpropInput", "int32"), ("SoftplusGrad", "float16")], KERNEL),
 }  # fmt: skip
 """Ops and kinds that are not asked, and why."""
 
