@@ -182,7 +182,10 @@ class TextProgram:
     # Inside a tf.function
 
     def _call_with_unknown_sizes(self, inputs: Sequence[Value]) -> list[Value]:
-        """The boundary as tensors of which only rank and dtype are known."""
+        """The boundary as tensors of which only rank and dtype are known; of vectors that are shapes the length too.
+
+        Without that length a tensor reshaped to such a vector would have no rank.
+        """
         shapes, words = self._measure(inputs)
         example = self._host(self._example(1, shapes, words))
 
@@ -190,7 +193,12 @@ class TextProgram:
             given = [as_strings(v) if v.dtype.kind in "OSU" else v for v in values]
             return self._host([self._unpacked(k, v) for k, v in enumerate(given)])
 
-        return call_host(function, [((None,) * v.ndim, v.dtype.name) for v in example], inputs)
+        makers = [self.split.host.nodes[t.node].op if t.node in self.split.host.nodes else "" for t in self.split.boundary]
+        lengths = [
+            v.shape if v.ndim == 1 and maker in {"Pack", "Shape"} else (None,) * v.ndim
+            for v, maker in zip(example, makers, strict=True)
+        ]
+        return call_host(function, [(n, v.dtype.name) for n, v in zip(lengths, example, strict=True)], inputs)
 
     def _unpacked(self, k: int, value: np.ndarray) -> np.ndarray:
         """The k-th input of the host part, strings as strings."""
