@@ -70,6 +70,17 @@ def test_an_op_that_does_not_go_along_is_named_with_the_sizes_allowed_S10(pool: 
         layer(random.random((3, 4, 4, 3), "float32"))
 
 
+def test_a_batch_that_the_graph_adds_up_is_refused_S10(tmp_path: Path) -> None:
+    graph = FrozenGraph()
+    graph.placeholder("x", (1, 4))
+    graph.constant("axes", [0])
+    graph.op("best", "Max", "x", "axes", T="float32", Tidx="int32", keep_dims=True)
+    layer = thaw.KerasLayer(graph.write(tmp_path / "net.pb"), free_sizes=True)
+    assert layer(np.ones((1, 4), "float32")).shape == (1, 4)
+    with pytest.raises(SizeNotFreeError, match=r"output 'best' has the shape \[1, 4\] for 2 examples"):
+        layer(np.ones((2, 4), "float32"))
+
+
 def test_it_trains_at_another_size_and_is_saved_S10(tmp_path: Path) -> None:
     layer = thaw.KerasLayer(network(tmp_path / "net.pb", 1, "mean"), trainable=True, lift_constants=True, free_sizes=True)
     model = keras.Sequential([keras.Input((12, 12, 3)), layer])

@@ -109,11 +109,18 @@ def check_sizes(graph: Graph, resources: Resources, specs: Sequence[TensorSpec],
                 target = constant_target(graph, node)
                 shape = f" to the shape {target.tolist()}" if target is not None else ""
                 return f"Node {node.name!r} ({node.op}){shape} would mix examples: {list(one)} becomes {list(other)}.", rows
+        examples = next((shape[0] for shape in shapes if shape), 0)
+        for index, (tensor, made) in enumerate(zip(graph.outputs, found[2 * len(watched) :], strict=True), len(watched)):
+            rows[index] = bool(made) and made[0] == examples
+            if reference.get(index) and not rows[index]:
+                return f"The output {tensor.node!r} has the shape {list(made)} for {examples} examples.", rows
         return "", rows
 
     problem, reference = trouble(published, {})
+    if problem and [p[:1] for p in published] == [w[:1] for w in wanted]:
+        return  # what cannot be asked is found out by running; whether a batch was baked in is not
     if problem:
-        return  # what cannot be asked is found out by running
+        raise SizeNotFreeError([list(w) for w in wanted], [list(p) for p in published], problem, "")
     problem, _ = trouble(wanted, reference)
     if problem:
         raise SizeNotFreeError(
@@ -134,10 +141,9 @@ def _lengths(shape: Shape, other: Shape) -> Lengths:
     """`shape` in numbers: free lengths are those of `other`, or an example."""
     other = other or ()
     shape = shape if shape is not None else other
-    return tuple(
-        n if n is not None else (other[i] if i < len(other) and other[i] is not None else EXAMPLE)  # type: ignore[misc]
-        for i, n in enumerate(shape)
-    )
+    free = (other[i] if i < len(other) else None for i in range(len(shape)))
+    # A length under JAX's export is a symbol: no number, and not None.
+    return tuple(n if isinstance(n, int) else m if isinstance(m, int) else EXAMPLE for n, m in zip(shape, free, strict=True))
 
 
 def _allowed(published: Sequence[Lengths], reference: Mapping[int, bool], trouble: Any) -> str:
