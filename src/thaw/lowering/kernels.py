@@ -170,6 +170,8 @@ def depthwise_plain(x: Value, kernel: Value, *, strides: Sequence[int], padding:
     pads = pads_of(padding, static_shape(x)[1:-1], static_shape(kernel)[:2], strides, dilations)  # type: ignore[arg-type]
     # TensorFlow refuses unequal strides here; a window of stride 1 thinned out is the same.
     thin = len(set(strides)) > 1
+    if padding == "SAME" and keras.backend.backend() == "tensorflow" and not thin:
+        pads = None  # TensorFlow's own SAME spares a copy
     if pads is not None and padding != "VALID":
         x = pad(x, pads)
     y = ops.depthwise_conv(
@@ -470,7 +472,10 @@ def _tensorflow_batch_norm(x: Any, scale: Any, offset: Any, epsilon: float) -> t
 
 
 def batch_norm_inference(x: Value, scale: Value, offset: Value, mean: Value, variance: Value, *, epsilon: float) -> Value:
-    """`x` normalized by given statistics, which receive no gradient. PyTorch: the native op, in one pass."""
+    """`x` normalized by given statistics, which receive no gradient. PyTorch and TensorFlow: the native op, in one pass.
+
+    TensorFlow's optimizer works that one into the convolution before it.
+    """
     x, scale, offset, mean, variance = (ops.convert_to_tensor(v) for v in (x, scale, offset, mean, variance))
     mean, variance = ops.stop_gradient(mean), ops.stop_gradient(variance)
     dtype = dtype_of(x)
@@ -480,6 +485,13 @@ def batch_norm_inference(x: Value, scale: Value, offset: Value, mean: Value, var
         view = x.permute(0, x.ndim - 1, *range(1, x.ndim - 1))
         y = functional.batch_norm(view, mean, variance, scale, offset, training=False, eps=epsilon)
         return y.permute(0, *range(2, x.ndim), 1)
+    if chosen("tensorflow") and dtype in {"float32", "float16", "bfloat16"} and len(x.shape) == 4:
+        import tensorflow as tf
+
+        statistics = [tf.cast(v, tf.float32) for v in (scale, offset, mean, variance)]
+        return tf.raw_ops.FusedBatchNormV3(
+            **dict(zip(("scale", "offset", "mean", "variance"), statistics, strict=True)), x=x, epsilon=epsilon, is_training=False
+        ).y
     factor = ops.rsqrt(variance + epsilon) * scale
     wide = dtype_of(factor) if dtype in {"float16", "bfloat16"} else dtype
     return ops.cast((ops.cast(x, wide) - mean) * factor + offset, dtype)
