@@ -36,8 +36,9 @@ PORTABLE = frozenset(f"thaw.lowering.{family}" for family in ("lookup", "control
 SIZED_BY_VALUES = {"Where": 0, "DynamicPartition": 1, "RaggedTensorToTensor": 3, "RaggedGather": 0, "RaggedTensorToVariant": 0}
 """Ops whose outputs have as many elements as their inputs' values say, and the first of those inputs."""
 
-FILLERS = ((b"a", True), (b"1", True), (b"1", False), (b"a", False))
-"""Words that a graph may accept as text, and whether several of them are a text too; tried in this order."""
+FILLERS = ((b"a", True), (b"1", True), (b"1", False), (b"a", False), (b"", False))
+"""Words that a graph may accept as text, and whether several of them are a text too; tried in this order. No bytes at all are an
+empty tf.train.Example."""
 
 
 def needs(node: Node, library: Mapping[str, Graph]) -> OpNeeds:

@@ -51,8 +51,9 @@ def pack(values: Any, tokens: int | None = None) -> np.ndarray:
 
 
 def unpack(packed: np.ndarray) -> Strings:
-    """The strings of `pack`."""
+    """The strings of `pack`; rows of nothing but ones, with which Keras tries out a model on PyTorch, as empty strings."""
     shape = packed.shape[:-2]
     total = packed.shape[-2] * packed.shape[-1]
+    ones = END * total
     rows = np.ascontiguousarray(packed, dtype=np.uint8).reshape(-1, total).view(f"S{total}")
-    return strings([text[:-1] for text in rows.ravel().tolist()], shape)
+    return strings([b"" if text == ones else text[:-1] for text in rows.ravel().tolist()], shape)
