@@ -16,3 +16,8 @@ def tool(name: str):
 def test_ops_page_is_current():
     page = (ROOT / "docs" / "ops.md").read_text()
     assert page == tool("make_ops_doc").text(), "run tools/make_ops_doc.py"
+
+
+def test_coverage_page_is_current():
+    page = (ROOT / "docs" / "coverage.md").read_text()
+    assert page == tool("make_coverage_doc").text(), "run tools/make_coverage_doc.py"

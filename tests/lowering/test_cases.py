@@ -68,6 +68,8 @@ def to_device(case: Case) -> list:
 
 
 def to_numpy(value) -> np.ndarray:
+    if BACKEND == "tensorflow" and hasattr(value, "numpy"):  # Keras fails on a scalar of bfloat16
+        return np.asarray(value.numpy())
     return np.asarray(value) if isinstance(value, (np.ndarray, np.generic)) else keras.ops.convert_to_numpy(value)
 
 

@@ -120,7 +120,7 @@ LEFT_OUT: dict[tuple[str, str], str] = {
                 "QuantizeAndDequantizeV3", "QuantizeAndDequantizeV4", "Relu6Grad", "ReluGrad", "ResizeArea",
                 "ResizeBicubicGrad", "ResizeBilinearGrad", "ResizeNearestNeighborGrad", "ScaleAndTranslate", "SegmentMax",
                 "SegmentMin", "SoftmaxCrossEntropyWithLogits", "TopKV2", "TensorScatterMax", "TensorScatterMin",
-                "UnsortedSegmentMax", "UnsortedSegmentMin", "Zeta", "RFFT", "RFFT2D",
+                "UnsortedSegmentMax", "UnsortedSegmentMin", "Zeta", "Igamma", "Igammac", "RFFT", "RFFT2D",
             )
         ],
         CHOICE,
