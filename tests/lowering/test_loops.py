@@ -157,6 +157,20 @@ def test_N4_endless_loop_ends_with_an_error():
         run_loop(Context(Resources(), max_iterations=500), "while", condition, body, [np.array(0, np.int32), keras.ops.ones(2)])
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["counter-on-the-host", "counter-on-the-device"])
+def test_N4_endless_loop_ends_with_an_error_inside_a_compiled_step(known, monkeypatch):
+    monkeypatch.setattr("thaw.lowering.loops.LIMIT", 2000)
+    condition, body = loop("Less", "Sub")
+    body = Graph(body.name, body.nodes, body.inputs, (body.outputs[0], Tensor("x")))
+
+    def function(i, x):
+        start = np.array(0, np.int32) if known else i
+        return run_loop(Context(Resources(), max_iterations=50), "while", condition, body, [start, x])[1]
+
+    with pytest.raises(Exception, match="'while' still wants to go on after"):
+        keras.ops.convert_to_numpy(compiled(function)(keras.ops.convert_to_tensor(0, "int32"), keras.ops.ones(2)))
+
+
 def test_random_numbers_differ_from_round_to_round():
     places = (Tensor("i"), Tensor("a"), Tensor("b"))
     inputs = {t.node: Node(t.node, "_Arg") for t in places}
