@@ -66,6 +66,7 @@ class Target:
         seeds: whole samples by name.
         mutate: a damaged copy of a sample; `other` is a second one, to splice from.
         road: reads it as far as that goes.
+        computes: whether the backend may have to: its threads are started before memory is bounded.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Target:
     seeds: Callable[[], dict[str, Sample]]
     mutate: Callable[[Random, Sample, Sample], Sample]
     road: Callable[[Sample], None]
+    computes: bool = False
 
 
 def folder(path: Path) -> dict[str, bytes]:
@@ -687,6 +689,7 @@ TARGETS = {
             lambda: folders("tf2/*", "behaviour/*"),
             graph_mutation("saved_model.pb", "SavedModel"),
             artifact_road,
+            True,
         ),
         Target(
             "saved_model_tf1",
@@ -694,24 +697,28 @@ TARGETS = {
             lambda: folders("tf1/*", having="saved_model.pb"),
             graph_mutation("saved_model.pb", "SavedModel"),
             artifact_road,
+            True,
         ),
-        Target("frozen", 3, lambda: single("frozen/*.pb", "frozen.pb"), graph_mutation("frozen.pb", "GraphDef"), artifact_road),
+        Target(
+            "frozen", 3, lambda: single("frozen/*.pb", "frozen.pb"), graph_mutation("frozen.pb", "GraphDef"), artifact_road, True
+        ),
         Target("tfhub_module", 0.3, lambda: folders("tf1/half*", having="tfhub_module.pb"), module_mutation, module_road),
         Target("variables_index", 3, lambda: folders("tf1/*", "tf2/*", having=INDEX), mutate_index, bundle_road),
         Target("variables_data", 1.5, lambda: folders("tf1/*", "tf2/*", having=DATA), mutate_data, bundle_road),
-        Target("assets", 0.5, asset_seeds, mutate_assets, assets_road),
+        Target("assets", 0.5, asset_seeds, mutate_assets, assets_road, True),
         Target("hdf5", 4, lambda: hdf5_seeds() | single("keras2/*.h5", "m.h5", 15_000), mutate_h5, hdf5_road),
         Target("hdf5_new", 0.5, new_hdf5_seeds, mutate_h5, new_hdf5_road),
         Target("keras_config", 2, config_seeds, mutate_config, config_road),
-        Target("keras_archive", 1, lambda: single("keras2/*.keras", "m.keras"), mutate_keras_zip, keras_archive_road),
-        Target("h5", 2, lambda: hdf5_seeds() | single("keras2/*.h5", "m.h5", 32_000), mutate_h5_config, keras_file_road),
-        Target("keras", 2, lambda: single("keras2/*.keras", "m.keras"), mutate_keras_zip, keras_file_road),
+        Target("keras_archive", 1, lambda: single("keras2/*.keras", "m.keras", 22_000), mutate_keras_zip, keras_archive_road),
+        Target("h5", 2, lambda: hdf5_seeds() | single("keras2/*.h5", "m.h5", 22_000), mutate_h5_config, keras_file_road, True),
+        Target("keras", 2, lambda: single("keras2/*.keras", "m.keras", 22_000), mutate_keras_zip, keras_file_road, True),
         Target(
             "keras_metadata",
             1,
             lambda: folders("keras2/*saved_model", having="keras_metadata.pb", most=LARGEST),
             mutate_metadata,
             keras_saved_model_road,
+            True,
         ),
         Target("archive", 1, tar_seeds, mutate_tar, archive_road),
     )
