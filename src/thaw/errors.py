@@ -231,11 +231,22 @@ class DataError(ThawError):
     """The user's data cannot be used."""
 
 
+FOREIGN_OPS = {
+    "XlaCallModule": "a program that JAX compiled; export anew by jax2tf.convert(native_serialization=False, enable_xla=False)",
+    "PyFunc": "Python code of the process that made the graph",
+    "EagerPyFunc": "Python code of the process that made the graph",
+    "PyFuncStateless": "Python code of the process that made the graph",
+    "SimpleMLInferenceOpWithHandle": "trees of TensorFlow Decision Forests; its own library runs them",
+}
+"""Ops that no table can hold, and what they are."""
+
+
 class UnsupportedOpsError(GraphError):
     """Ops of a graph have no lowering; all of them are named at once."""
 
     def __init__(self, missing: Sequence[tuple[str, int, str]]) -> None:
-        rows = "".join(f"\n  {op}  ({count} nodes, e.g. {node!r})" for op, count, node in missing)
+        notes = {op: f": {FOREIGN_OPS[op]}" for op, _, _ in missing if op in FOREIGN_OPS}
+        rows = "".join(f"\n  {op}  ({count} nodes, e.g. {node!r}){notes.get(op, '')}" for op, count, node in missing)
         super().__init__(
             f"{len(missing)} kinds of op in this graph have no lowering:{rows}\n"
             "Only ops of the table in docs/ops.md run. Choose another signature or inner output (`outputs=`) "

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 import thaw.lowering.table  # noqa: F401  (fills the registry)
-from thaw.errors import UnhandledValueError
+from thaw.errors import UnhandledValueError, UnsupportedOpsError
 from thaw.graph.ir import FunctionName, Graph, Node, Tensor
 from thaw.lowering.registry import LOWERINGS
-from thaw.lowering.run import Context, Resources
+from thaw.lowering.run import Context, Plan, Resources
 from thaw.lowering.xla import numbers_of
 
 X = np.random.default_rng(3).standard_normal((2, 6, 5)).astype("float32")
@@ -67,3 +67,10 @@ def test_dimension_numbers_that_are_none_are_refused(data):
 
 def test_dimension_numbers_may_be_packed():
     assert numbers_of("XlaDot", b"\x0a\x03\x01\x02\x03\x10\x05") == {1: [1, 2, 3], 2: [5]}
+
+
+def test_what_jax_compiled_is_refused_by_what_it_is():
+    nodes = {"call": Node("call", "XlaCallModule", (Tensor("x"),)), "x": Node("x", "Placeholder")}
+    graph = Graph("exported", nodes, (Tensor("x"),), (Tensor("call"),))
+    with pytest.raises(UnsupportedOpsError, match=r"XlaCallModule .*JAX compiled.*native_serialization=False"):
+        Plan(graph, {}).run(Context(Resources()), [X])

@@ -8,7 +8,7 @@ from keras import ops
 from thaw.lowering.elementwise import alike, apply
 from thaw.lowering.math import is_complex
 from thaw.lowering.registry import lowering
-from thaw.lowering.values import Value, cast, dtype_of
+from thaw.lowering.values import Value, cast, dtype_of, is_host
 
 
 def transposed(np: Any, x: Value, conjugate: bool = False) -> Value:
@@ -66,7 +66,9 @@ def einsum(*inputs: Value, equation: str) -> Value:
     """Sum over the axes that the equation leaves out; "..." broadcasts."""
     values = alike(*inputs)
     equation = equation.replace(" ", "")
-    result = apply(lambda np, *v: np.einsum(equation, *v), *values)
+    narrow = is_host(values[0]) and dtype_of(values[0]) == "bfloat16"  # numpy has no sum of these
+    summed = [cast(v, "float32") for v in values] if narrow else values
+    result = apply(lambda np, *v: np.einsum(equation, *v), *summed)
     return result if dtype_of(result) == dtype_of(values[0]) else cast(result, dtype_of(values[0]))
 
 

@@ -201,7 +201,7 @@ def xla_conv_v2(
 def _inside(starts: Value, shape: Sequence[int], lengths: Sequence[int]) -> Value:
     """Starts of blocks of `lengths` (last axis), moved to where they fit."""
     most = numpy.array([n - k for n, k in zip(shape, lengths, strict=True)], dtype=dtype_of(starts))
-    return apply(lambda np, s: np.minimum(np.maximum(s, np.zeros_like(s)), most), starts)
+    return apply(lambda np, s, m: np.minimum(np.maximum(s, np.zeros_like(s)), m), starts, most)
 
 
 @lowering("XlaDynamicSlice", static=("size_indices",), ignored=("Tindices",))
@@ -255,9 +255,9 @@ def xla_gather(operand: Value, start_indices: Value, slice_sizes: Value, *, dime
         offsets = offsets + steps.reshape([-1 if i == d else 1 for i in range(whole)])
     dtype = dtype_of(starts)
     scale = numpy.array([strides[d] for d in mapped], dtype)
-    first = apply(lambda np, s: np.sum(s * scale, axis=-1), starts)
+    first = apply(lambda np, s, c: np.sum(s * c, axis=-1), starts, scale)
     flat_offsets = offsets.reshape(-1).astype(dtype)
-    places = apply(lambda np, f: np.reshape(f, (-1, 1)) + flat_offsets, _as(first, dtype))
+    places = apply(lambda np, f, o: np.reshape(f, (-1, 1)) + o, _as(first, dtype), flat_offsets)
     rows = apply(lambda np, o: np.reshape(o, (math.prod(shape[:whole]), -1)), operand)
     taken = rows[places] if is_host(rows) and is_host(places) else ops.take(on_device(rows), on_device(places), axis=0)
     kept = [lengths[d] for d in range(len(shape)) if d not in collapsed]
