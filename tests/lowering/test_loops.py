@@ -74,7 +74,7 @@ def compiled(function):
     if not TORCH:
         import tensorflow as tf
 
-        return tf.function(function)
+        return tf.function(function, autograph=False)  # as Keras does
     return function
 
 
@@ -167,7 +167,7 @@ def test_N4_endless_loop_ends_with_an_error_inside_a_compiled_step(known, monkey
         start = np.array(0, np.int32) if known else i
         return run_loop(Context(Resources(), max_iterations=50), "while", condition, body, [start, x])[1]
 
-    with pytest.raises(Exception, match="'while' still wants to go on after"):
+    with pytest.raises(Exception, match="still wants to go on after"):
         keras.ops.convert_to_numpy(compiled(function)(keras.ops.convert_to_tensor(0, "int32"), keras.ops.ones(2)))
 
 
