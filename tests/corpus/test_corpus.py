@@ -85,6 +85,7 @@ def test_rows_of_ones_with_which_keras_tries_a_model_out_are_empty_strings() -> 
     from thaw.lowering.packing import pack, unpack
 
     assert unpack(np.ones((2, 3, 4), "uint8")).tolist() == [b"", b""]
+    assert unpack(np.ones((2, 3, 4), "uint8"), b"a").tolist() == [b"a", b"a"]
     assert unpack(pack(np.array([b"", b"\x01", b"a\x01"], object))).tolist() == [b"", b"\x01", b"a\x01"]
 
 

@@ -21,7 +21,7 @@ from thaw.graph.ir import Graph, Node
 from thaw.graph.prune import bodies
 from thaw.graph.split_host import OpNeeds, split_host, touches_strings
 from thaw.lowering.kernels import call_host, in_compiled_step
-from thaw.lowering.packing import TOKEN, bucket, count_tokens, pack, unpack
+from thaw.lowering.packing import TOKEN, bucket, count_tokens, is_trial, pack, unpack
 from thaw.lowering.registry import LOWERINGS
 from thaw.lowering.run import Context, Resources
 from thaw.lowering.strings import Strings, as_strings, strings
@@ -146,6 +146,8 @@ class TextProgram:
         """
         host_inputs = [inputs[i] for i in self.split.host_inputs]
         if not in_compiled_step(host_inputs):
+            if not self._fillers and self._are_trial(host_inputs):
+                self._find_fillers(self._measure(host_inputs)[0])
             boundary: list[Value] = self._host([self._as_host(i, inputs[i]) for i in self.split.host_inputs])
             return self._device(context, inputs, boundary)
         if keras.backend.backend() == "tensorflow":
@@ -155,6 +157,11 @@ class TextProgram:
             return self._device(context, inputs, boundary)
         longer = [v if i in self.string_inputs else one_more_row(v, batch) for i, v in enumerate(inputs)]
         return [one_row_less(v, batch) for v in self._device(context, longer, boundary)]
+
+    def _are_trial(self, host_inputs: Sequence[Value]) -> bool:
+        """Whether a text among them is none, but what Keras tries out a model with on PyTorch."""
+        packed = [v for i, v in zip(self.split.host_inputs, host_inputs, strict=True) if i in self.string_inputs]
+        return any(hasattr(v, "dtype") and dtype_of_any(v) == "uint8" and is_trial(ops.convert_to_numpy(v)) for v in packed)
 
     def _device(self, context: Context, inputs: Sequence[Value], boundary: Sequence[Value]) -> list[Value]:
         crossing = [
@@ -178,7 +185,7 @@ class TextProgram:
             return as_strings(value.numpy())
         else:
             array = ops.convert_to_numpy(value)
-        return unpack(array) if position in self.string_inputs else array
+        return self._unpacked(self.split.host_inputs.index(position), array) if position in self.split.host_inputs else array
 
     # Inside a tf.function
 
@@ -204,7 +211,7 @@ class TextProgram:
     def _unpacked(self, k: int, value: np.ndarray) -> np.ndarray:
         """The k-th input of the host part, strings as strings."""
         is_text = self.split.host_inputs[k] in self.string_inputs
-        return unpack(value) if is_text and value.dtype.kind != "O" else value
+        return unpack(value, self._filling(k, 1)) if is_text and value.dtype.kind != "O" else value
 
     # Inside a step that JAX compiles
 

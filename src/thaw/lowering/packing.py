@@ -50,10 +50,15 @@ def pack(values: Any, tokens: int | None = None) -> np.ndarray:
     return packed.view(np.uint8).reshape(*array.shape, tokens, width)
 
 
-def unpack(packed: np.ndarray) -> Strings:
-    """The strings of `pack`; rows of nothing but ones, with which Keras tries out a model on PyTorch, as empty strings."""
+def unpack(packed: np.ndarray, trial: bytes = b"") -> Strings:
+    """The strings of `pack`; in place of rows of nothing but ones, with which Keras tries out a model on PyTorch, `trial`."""
     shape = packed.shape[:-2]
     total = packed.shape[-2] * packed.shape[-1]
     ones = END * total
     rows = np.ascontiguousarray(packed, dtype=np.uint8).reshape(-1, total).view(f"S{total}")
-    return strings([b"" if text == ones else text[:-1] for text in rows.ravel().tolist()], shape)
+    return strings([trial if text == ones and total > 1 else text[:-1] for text in rows.ravel().tolist()], shape)
+
+
+def is_trial(packed: np.ndarray) -> bool:
+    """Whether there is nothing but ones, as no two texts are packed."""
+    return packed.size > 1 and packed.shape[-2] * packed.shape[-1] > 1 and bool((packed == END[0]).all())
