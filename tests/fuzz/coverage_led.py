@@ -17,7 +17,8 @@ with atheris.instrument_imports(include=["thaw"]):
     import thaw.model_file  # noqa: F401  (all rooms that targets use)
 
 from fuzz.execution import MEMORY, SECONDS, arm, bounded, execute, keep, pack, stack_of, unpack  # noqa: E402
-from fuzz.targets import TARGETS, Sample  # noqa: E402
+from fuzz.seeds import Sample  # noqa: E402
+from fuzz.targets import TARGETS  # noqa: E402
 
 
 def main() -> None:

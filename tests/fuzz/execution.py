@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from fuzz.targets import Sample, Target
+from fuzz.seeds import Sample, Target
 from thaw.errors import CorruptFileError, ThawError
 
 SECONDS = 1.0

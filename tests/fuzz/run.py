@@ -27,7 +27,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path[:0] = [p for p in [str(Path(__file__).parents[1])] if p not in sys.path]
 
 from fuzz.execution import MEMORY, SECONDS, arm, bounded, execute, keep, pack, resident, stack_of, unpack  # noqa: E402
-from fuzz.targets import TARGETS, Sample, Target  # noqa: E402
+from fuzz.seeds import Sample, Target  # noqa: E402
+from fuzz.targets import TARGETS  # noqa: E402
 
 SHARED = 64 << 20
 """Bytes of the memory between parent and child: counters, then the sample at work."""

@@ -17,7 +17,7 @@ SCRIPT = """
 import ctypes, sys
 from pathlib import Path
 from fuzz.run import Fuzzer
-from fuzz.targets import Target
+from fuzz.seeds import Target
 
 def road(breach):
     def run(files):

@@ -13,7 +13,9 @@ import pytest
 
 from formats.sample import FOLDERS, contents
 from fuzz.execution import execute
-from fuzz.targets import DATA, INDEX, TARGETS, Sample, folder, hdf5_seeds, made_hdf5
+from fuzz.keras_roads import hdf5_seeds, made_hdf5
+from fuzz.seeds import DATA, INDEX, Sample, folder
+from fuzz.targets import TARGETS
 from thaw.formats.protos import Message, new, parse
 from thaw.formats.table import crc32c, masked, write_table
 from thaw.formats.varint import encoded
