@@ -349,6 +349,11 @@ def scatter_into(start: Value, indices: Value, updates: Value, how: str | None) 
     return ops.reshape(result, own)
 
 
+def _negative(x: Value) -> Value:
+    """`-x`; TensorFlow has no negation of unsigned integers, only their difference."""
+    return apply(lambda np, x: np.zeros_like(x) - x, x) if dtype_of(x).startswith("uint") else -x
+
+
 @lowering("InplaceUpdate")
 def inplace_update(x: Value, i: Value, v: Value) -> Value:
     """`x` with the rows `v` at `i`."""
@@ -364,7 +369,7 @@ def inplace_add(x: Value, i: Value, v: Value) -> Value:
 @lowering("InplaceSub")
 def inplace_subtract(x: Value, i: Value, v: Value) -> Value:
     """`x` with `v` taken away from the rows `i`."""
-    return scatter_into(x, apply(lambda np, i: np.expand_dims(i, -1), i), -v, "add")
+    return scatter_into(x, apply(lambda np, i: np.expand_dims(i, -1), i), _negative(v), "add")
 
 
 @lowering("ScatterNd", static=("shape",), ignored=("bad_indices_policy",))
@@ -390,7 +395,7 @@ def tensor_scatter_add(tensor: Value, indices: Value, updates: Value) -> Value:
 @lowering("TensorScatterSub", ignored=("bad_indices_policy",))
 def tensor_scatter_subtract(tensor: Value, indices: Value, updates: Value) -> Value:
     """`tensor` with `updates` taken away at `indices`."""
-    return scatter_into(tensor, indices, -updates, "add")
+    return scatter_into(tensor, indices, _negative(updates), "add")
 
 
 @lowering("TensorScatterMax", ignored=("bad_indices_policy",))

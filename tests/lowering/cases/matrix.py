@@ -120,7 +120,8 @@ LEFT_OUT: dict[tuple[str, str], str] = {
                 "QuantizeAndDequantizeV3", "QuantizeAndDequantizeV4", "Relu6Grad", "ReluGrad", "ResizeArea",
                 "ResizeBicubicGrad", "ResizeBilinearGrad", "ResizeNearestNeighborGrad", "ScaleAndTranslate", "SegmentMax",
                 "SegmentMin", "SoftmaxCrossEntropyWithLogits", "TopKV2", "TensorScatterMax", "TensorScatterMin",
-                "UnsortedSegmentMax", "UnsortedSegmentMin", "Zeta", "Igamma", "Igammac", "RFFT", "RFFT2D",
+                "UnsortedSegmentMax", "UnsortedSegmentMin", "Zeta", "Igamma", "Igammac", "Conv3DBackpropInputV2",
+                "SparseSoftmaxCrossEntropyWithLogits", "RFFT", "RFFT2D",
             )
         ],
         CHOICE,
@@ -140,7 +141,7 @@ LEFT_OUT: dict[tuple[str, str], str] = {
         ],
         MEMORY,
     ),
-    **dict.fromkeys([(op, "no-rows") for op in ("Conv2D", "InplaceAdd", "InplaceSub", "InplaceUpdate")], MEANING),
+    **dict.fromkeys([(op, "no-rows") for op in ("Conv2D", "_FusedConv2D", "InplaceAdd", "InplaceSub", "InplaceUpdate")], MEANING),
     ("UnsortedSegmentMax", "float64"): "the greatest float64 is none of JAX",
     ("UnsortedSegmentMin", "float64"): "the greatest float64 is none of JAX",
     **dict.fromkeys([("AvgPool3D", "bfloat16"), ("Conv2DBackpropInput", "int32"), ("SoftplusGrad", "float16")], KERNEL),
