@@ -148,6 +148,12 @@ def test_batch_norm_training(monkeypatch, shape):
     twice(monkeypatch, lambda x, s, o: kernels.batch_norm_training(x, s, o, epsilon=1e-3)[:1], inputs, 2e-5)
 
 
+@pytest.mark.parametrize("mean", [5.0, 300.0])
+def test_batch_norm_training_far_from_zero(monkeypatch, mean):
+    x = f(6, 5, 4, 3) + np.array([0, mean, -mean], "float32")
+    twice(monkeypatch, lambda x, s, o: kernels.batch_norm_training(x, s, o, epsilon=1e-3), [x, f(3), f(3)], 1e-4)
+
+
 def test_batch_norm_statistics_are_of_the_batch_and_carry_no_gradient(monkeypatch):
     inputs = [3 + 2 * f(4, 3, 5, 6), f(6), f(6)]
     _, (dx, ds, do) = (

@@ -400,7 +400,8 @@ def batch_norm_training(x: Value, scale: Value, offset: Value, *, epsilon: float
     """`batch_norm_training_plain`, by whatever is fastest.
 
     JAX on a CPU: remembers the input and the statistics only, which halves the temporary memory of a MobileNetV2 step
-    (3.5 to 1.8 GB at 224; x1.26 at 96). PyTorch and TensorFlow: the native op, one pass where `keras.ops` makes fifteen.
+    (3.5 to 1.8 GB at 224; x1.26 at 96), and sums squares without centering first where no mean is far from zero (x1.1 at 224).
+    PyTorch and TensorFlow: the native op, one pass where `keras.ops` makes fifteen.
     """
     x, scale, offset = (ops.convert_to_tensor(v) for v in (x, scale, offset))
     narrow = dtype_of(x) in {"float16", "bfloat16"}
@@ -421,24 +422,38 @@ def _jax_batch_norm(epsilon: float) -> Callable[[Any, Any, Any], tuple[Any, Any,
     from jax import lax
     from jax import numpy as jnp
 
+    def widened(x: Any) -> Any:
+        return x.astype("float32") if x.dtype in (jnp.float16, jnp.bfloat16) else x
+
+    # XLA writes out what a reduction reads: sums of squares and products of what is there already spare an array each.
+    def around_mean(x: Any, mean: Any) -> Any:
+        centered = x - mean
+        return (centered * centered).mean(tuple(range(x.ndim - 1)))
+
     def forward(x: Any, scale: Any, offset: Any) -> tuple[Any, Any]:
         axes = tuple(range(x.ndim - 1))
-        wide = x.astype("float32") if x.dtype in (jnp.float16, jnp.bfloat16) else x
+        wide = widened(x)
         mean = wide.mean(axes)
-        centered = wide - mean
-        variance = (centered * centered).mean(axes)
+        variance = jnp.maximum((wide * wide).mean(axes) - mean * mean, 0)
+        far = (mean * mean > 100 * variance).any()  # so far from zero that the difference has lost its digits
+        variance = lax.cond(far, around_mean, lambda x, mean: variance, wide, mean)
         inverse = lax.rsqrt(variance + epsilon)
-        y = (centered * (inverse * scale) + offset).astype(x.dtype)
-        return (y, mean, variance), (x, mean, inverse, scale, offset)
+        y = ((wide - mean) * (inverse * scale) + offset).astype(x.dtype)
+        return (y, mean, variance), (x, mean, inverse, scale, offset, far)
 
     def backward(saved: Any, gradients: Any) -> tuple[Any, Any, Any]:
-        x, mean, inverse, scale, offset = saved
-        dy = gradients[0].astype(mean.dtype)
+        x, mean, inverse, scale, offset, far = saved
+        dy, wide = gradients[0].astype(mean.dtype), widened(x)
         axes = tuple(range(x.ndim - 1))
-        normal = (x.astype(mean.dtype) - mean) * inverse
-        d_offset, d_scale = dy.sum(axes), (dy * normal).sum(axes)
+        d_offset = dy.sum(axes)
+
+        def centered(dy: Any, wide: Any) -> Any:
+            return (dy * (wide - mean)).sum(axes)
+
+        d_scale = (dy * wide).sum(axes) - d_offset * mean
+        d_scale = lax.cond(far, centered, lambda dy, wide: d_scale, dy, wide) * inverse
         count = max(x.size // x.shape[-1], 1)
-        dx = (dy - (d_offset + normal * d_scale) / count) * (inverse * scale)
+        dx = (dy - (d_offset + (wide - mean) * (inverse * d_scale)) / count) * (inverse * scale)
         return dx.astype(x.dtype), d_scale.astype(scale.dtype), d_offset.astype(offset.dtype)
 
     function: Callable[..., Any] = jax.custom_vjp(lambda x, scale, offset: forward(x, scale, offset)[0])
