@@ -47,6 +47,7 @@ RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 BACKENDS = {"tensorflow", "tf_keras", "tensorflow_hub", "jax", "jaxlib", "torch"}
 BACKEND_FILES = {
     "lowering/kernels.py",
+    "lowering/image_kernels.py",
     "lowering/loop_kernels.py",
     "lowering/sequence_kernels.py",
     "lowering/special_kernels.py",

@@ -9,8 +9,6 @@ of one slow core, stands in its docstring. Everything is channels last.
 
 import os
 from collections.abc import Callable, Sequence
-from functools import cache
-from itertools import product
 from typing import Any
 
 import keras
@@ -18,9 +16,9 @@ import numpy as np
 from keras import ops
 
 from thaw.errors import ThawError
-from thaw.lowering import sequence_kernels
+from thaw.lowering import image_kernels, sequence_kernels
 from thaw.lowering.values import Value, dtype_of, static_shape
-from thaw.lowering.windows import Padding, Pads, lowest, output_sizes, pad, pads_of, taps
+from thaw.lowering.windows import Padding, lowest, output_sizes, pad, pads_of, taps
 
 
 def chosen(*backends: str) -> bool:
@@ -202,107 +200,10 @@ def depthwise(x: Value, kernel: Value, *, strides: Sequence[int], padding: Paddi
         if multiplier > 1:
             wide = ops.broadcast_to(ops.expand_dims(x, -1), (*x.shape, multiplier))
             x = ops.reshape(wide, (*x.shape[:-1], channels * multiplier))
-        return _jax_depthwise(tuple(strides), pads, tuple(dilations))(
+        return image_kernels.depthwise(tuple(strides), pads, tuple(dilations))(
             x, ops.reshape(kernel, (height, width, channels * multiplier))
         )
     return depthwise_plain(x, kernel, strides=strides, padding=padding, dilations=dilations)
-
-
-@cache
-def _jax_depthwise(strides: tuple[int, ...], pads: Pads, dilations: tuple[int, ...]) -> Callable[[Any, Any], Any]:
-    """The depthwise convolution of (batch, h, w, c) by (kh, kw, c), differentiable once, in reverse."""
-    import jax
-    from jax import lax
-    from jax import numpy as jnp
-
-    def padded(x: Any) -> Any:
-        # The barrier keeps XLA from computing the padding anew in every tap.
-        return lax.optimization_barrier(jnp.pad(x, ((0, 0), *pads, (0, 0)))) if any(map(any, pads)) else x
-
-    def shifted(x: Any, kernel: Any) -> Any:
-        window = kernel.shape[:2]
-        outputs = output_sizes(x.shape[1:-1], ((0, 0), (0, 0)), window, strides, dilations)
-        parts = taps(x, window, strides, dilations, outputs)
-        terms = [part * kernel[at] for at, part in zip(np.ndindex(*window), parts, strict=True)]
-        return sum(terms[1:], terms[0])
-
-    def of_input(shape: tuple[int, ...], kernel: Any, dy: Any) -> Any:
-        """The gradient of the padded input: one sum for each phase of the strides, interleaved.
-
-        Input row `stride * t + phase` meets tap i where `phase - i * dilation` is a multiple of the stride.
-        """
-        lengths = [-(-n // s) for n, s in zip(shape[1:3], strides, strict=True)]
-        meets = [
-            [[(i, (p - i * d) // s) for i in range(k) if (p - i * d) % s == 0] for p in range(s)]
-            for k, s, d in zip(kernel.shape[:2], strides, dilations, strict=True)
-        ]
-        moves = [[m for phase in axis for _, m in phase] for axis in meets]
-        before = [max(-min(axis), 0) for axis in moves]
-        after = [max(t - 1 + max(axis) - (n - 1), 0) for t, axis, n in zip(lengths, moves, dy.shape[1:3], strict=True)]
-        dy = jnp.pad(dy, ((0, 0), *zip(before, after, strict=True), (0, 0)))
-        if any(map(any, zip(before, after, strict=True))):
-            dy = lax.optimization_barrier(dy)
-        phases = []
-        for rows, columns in product(*meets):
-            total = jnp.zeros((shape[0], *lengths, shape[3]), dy.dtype)
-            for (i, m), (j, n) in product(rows, columns):
-                top, left = before[0] + m, before[1] + n
-                total = total + dy[:, top : top + lengths[0], left : left + lengths[1]] * kernel[i, j]
-            phases.append(total)
-        if len(phases) > 1:
-            stacked = jnp.stack(phases, axis=-2).reshape(shape[0], *lengths, *strides, shape[3])
-            whole = stacked.transpose(0, 1, 3, 2, 4, 5)
-            wide = [t * s for t, s in zip(lengths, strides, strict=True)]
-            return whole.reshape(shape[0], *wide, shape[3])[:, : shape[1], : shape[2]]
-        return phases[0]
-
-    def of_kernel(x: Any, dy: Any, window: tuple[int, int]) -> Any:
-        """The gradient of the kernel: row by row into one accumulator a tap.
-
-        XLA vectorizes neither a sum whose operand is a slice, nor one over the batch alone.
-        """
-        batch, rows, columns, channels = dy.shape
-        flat = strides[1] == 1 and channels < 48  # short vectors: a row's elements and channels as one axis
-        reach = (columns - 1) * strides[1] + 1
-        if flat:
-            x = x.reshape(*x.shape[:2], -1)
-            dy = dy.reshape(batch, rows, columns * channels)
-
-        def row(number: Any, sums: tuple[Any, ...]) -> tuple[Any, ...]:
-            image, line = number // rows, number % rows
-            weight = dy[image, line]
-            result = []
-            for i in range(window[0]):
-                source = x[image, line * strides[0] + i * dilations[0]]
-                for j in range(window[1]):
-                    left = j * dilations[1]
-                    where = slice(left, left + reach, strides[1])
-                    part = source[left * channels : (left + columns) * channels] if flat else source[where]
-                    result.append(sums[i * window[1] + j] + part * weight)
-            return tuple(result)
-
-        zeros = tuple(jnp.zeros(dy.shape[2:], dy.dtype) for _ in range(window[0] * window[1]))
-        sums = lax.fori_loop(0, batch * rows, row, zeros)
-        return jnp.stack([s.reshape(columns, channels).sum(0) for s in sums]).reshape(*window, channels)
-
-    def wide(x: Any) -> Any:
-        return x.astype("float32") if x.dtype in (jnp.float16, jnp.bfloat16) else x
-
-    def forward(x: Any, kernel: Any) -> tuple[Any, tuple[Any, Any]]:
-        x = padded(x)
-        return shifted(wide(x), wide(kernel)).astype(x.dtype), (x, kernel)
-
-    def backward(saved: tuple[Any, Any], dy: Any) -> tuple[Any, Any]:
-        x, kernel = saved
-        dy = wide(dy)
-        dx = of_input(x.shape, wide(kernel), dy)
-        inner = dx[:, pads[0][0] : x.shape[1] - pads[0][1], pads[1][0] : x.shape[2] - pads[1][1]]
-        dk = of_kernel(wide(x), dy, kernel.shape[:2])
-        return inner.astype(x.dtype), dk.astype(kernel.dtype)
-
-    function: Callable[..., Any] = jax.custom_vjp(lambda x, kernel: forward(x, kernel)[0])
-    function.defvjp(forward, backward)  # type: ignore[attr-defined]
-    return function
 
 
 def max_pool_plain(x: Value, *, window: Sequence[int], strides: Sequence[int], padding: Padding) -> Value:
@@ -353,36 +254,16 @@ def average_pool(x: Value, *, window: Sequence[int], strides: Sequence[int], pad
 
 def relu(x: Value) -> Value:
     """The positive part. JAX: remembers its result for the gradient, which the next op remembers too, not its input."""
-    return _jax_clipped(None)(ops.convert_to_tensor(x)) if chosen("jax") else ops.relu(x)
+    return image_kernels.clipped(None)(ops.convert_to_tensor(x)) if chosen("jax") else ops.relu(x)
 
 
 def relu6(x: Value) -> Value:
     """`x` between 0 and 6. The gradient at exactly 0 and 6 is 0, as TensorFlow's; jax.nn's is one half."""
     if chosen("jax"):
-        return _jax_clipped(6.0)(ops.convert_to_tensor(x))
+        return image_kernels.clipped(6.0)(ops.convert_to_tensor(x))
     if keras.backend.backend() == "jax":
         return ops.where(x <= 0, ops.zeros_like(x), ops.where(x >= 6, ops.full_like(x, 6), x))
     return ops.relu6(x)
-
-
-@cache
-def _jax_clipped(upper: float | None) -> Callable[[Any], Any]:
-    """The identity between 0 and `upper`, with gradient 0 at both ends."""
-    import jax
-    from jax import numpy as jnp
-
-    def forward(x: Any) -> tuple[Any, Any]:
-        y = jnp.maximum(x, 0)
-        y = y if upper is None else jnp.minimum(y, jnp.asarray(upper, y.dtype))
-        return y, y
-
-    def backward(y: Any, dy: Any) -> tuple[Any]:
-        open_ = y > 0 if upper is None else (y > 0) & (y < upper)
-        return (jnp.where(open_, dy, jnp.zeros_like(dy)),)
-
-    function: Callable[..., Any] = jax.custom_vjp(lambda x: forward(x)[0])
-    function.defvjp(forward, backward)  # type: ignore[attr-defined]
-    return function
 
 
 def batch_norm_training_plain(x: Value, scale: Value, offset: Value, *, epsilon: float) -> tuple[Value, Value, Value]:
@@ -406,59 +287,13 @@ def batch_norm_training(x: Value, scale: Value, offset: Value, *, epsilon: float
     x, scale, offset = (ops.convert_to_tensor(v) for v in (x, scale, offset))
     narrow = dtype_of(x) in {"float16", "bfloat16"}
     if chosen("jax-cpu"):
-        y, mean, variance = _jax_batch_norm(epsilon)(x, scale, offset)
+        y, mean, variance = image_kernels.batch_norm(epsilon)(x, scale, offset)
         return y, mean, variance
     if chosen("torch") and not narrow and x.numel() > x.shape[-1]:
         return _torch_batch_norm(x, scale, offset, epsilon)
     if chosen("tensorflow") and dtype_of(x) in {"float32", "float16", "bfloat16"} and len(x.shape) == 4:
         return _tensorflow_batch_norm(x, scale, offset, epsilon)
     return batch_norm_training_plain(x, scale, offset, epsilon=epsilon)
-
-
-@cache
-def _jax_batch_norm(epsilon: float) -> Callable[[Any, Any, Any], tuple[Any, Any, Any]]:
-    """Normalization over all axes but the last; (result, mean, biased variance), the gradient through the first alone."""
-    import jax
-    from jax import lax
-    from jax import numpy as jnp
-
-    def widened(x: Any) -> Any:
-        return x.astype("float32") if x.dtype in (jnp.float16, jnp.bfloat16) else x
-
-    # XLA writes out what a reduction reads: sums of squares and products of what is there already spare an array each.
-    def around_mean(x: Any, mean: Any) -> Any:
-        centered = x - mean
-        return (centered * centered).mean(tuple(range(x.ndim - 1)))
-
-    def forward(x: Any, scale: Any, offset: Any) -> tuple[Any, Any]:
-        axes = tuple(range(x.ndim - 1))
-        wide = widened(x)
-        mean = wide.mean(axes)
-        variance = jnp.maximum((wide * wide).mean(axes) - mean * mean, 0)
-        far = (mean * mean > 100 * variance).any()  # so far from zero that the difference has lost its digits
-        variance = lax.cond(far, around_mean, lambda x, mean: variance, wide, mean)
-        inverse = lax.rsqrt(variance + epsilon)
-        y = ((wide - mean) * (inverse * scale) + offset).astype(x.dtype)
-        return (y, mean, variance), (x, mean, inverse, scale, offset, far)
-
-    def backward(saved: Any, gradients: Any) -> tuple[Any, Any, Any]:
-        x, mean, inverse, scale, offset, far = saved
-        dy, wide = gradients[0].astype(mean.dtype), widened(x)
-        axes = tuple(range(x.ndim - 1))
-        d_offset = dy.sum(axes)
-
-        def centered(dy: Any, wide: Any) -> Any:
-            return (dy * (wide - mean)).sum(axes)
-
-        d_scale = (dy * wide).sum(axes) - d_offset * mean
-        d_scale = lax.cond(far, centered, lambda dy, wide: d_scale, dy, wide) * inverse
-        count = max(x.size // x.shape[-1], 1)
-        dx = (dy - (d_offset + (wide - mean) * (inverse * d_scale)) / count) * (inverse * scale)
-        return dx.astype(x.dtype), d_scale.astype(scale.dtype), d_offset.astype(offset.dtype)
-
-    function: Callable[..., Any] = jax.custom_vjp(lambda x, scale, offset: forward(x, scale, offset)[0])
-    function.defvjp(forward, backward)  # type: ignore[attr-defined]
-    return function
 
 
 def _torch_batch_norm(x: Any, scale: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any]:
