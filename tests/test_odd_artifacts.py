@@ -1,5 +1,6 @@
 """Small artifacts with what is odd in those that others published: each line here was once a model that did not open."""
 
+import json
 from pathlib import Path
 
 import keras
@@ -19,3 +20,18 @@ def test_unsigned_64_bits_go_in_and_come_out_on_every_backend(tmp_path: Path) ->
     found = layer(np.array([1, 5], "uint64"))
     assert np.array_equal(keras.ops.convert_to_numpy(found["wide"]), [2, 10])
     assert keras.ops.convert_to_numpy(found["known"]) == 7
+
+
+def test_a_variable_of_strings_is_read_gathered_and_saved(tmp_path: Path) -> None:
+    folder = Path(__file__).parent / "models" / "tf2" / "retrieval"
+    answer = json.loads((folder / "expected.json").read_text())[0]
+    query = np.array(answer["args"][0], "float32")
+    layer = thaw.KerasLayer(folder)
+    assert list(layer.source_variables) == ["candidates"]
+    layer(query)
+    layer.save(tmp_path / "model.keras")
+    for model in (layer, keras.saving.load_model(tmp_path / "model.keras")):
+        found = model(query)
+        assert [word.decode() for word in np.asarray(found["names"]).ravel()] == answer["outputs"]["names"]
+        assert [word.decode() for word in np.asarray(found["all"]).ravel()] == answer["outputs"]["all"]
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(found["scores"]), answer["outputs"]["scores"])

@@ -151,6 +151,20 @@ class Tables(tf.Module):
         return self.words.asset_path
 
 
+class Retrieval(tf.Module):
+    """The nearest of a few candidates, by name: the names are a variable of strings, as TensorFlow Recommenders keeps them."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = tf.Variable(["ant", "bee", "cat", "dog"], trainable=False, name="identifiers")
+        self.candidates = tf.Variable([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]], name="candidates")
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32)])
+    def __call__(self, query):
+        scores, places = tf.math.top_k(tf.linalg.matmul(query, self.candidates, transpose_b=True), 2)
+        return {"scores": scores, "names": tf.gather(self.names, places), "all": tf.identity(self.names)}
+
+
 class Names(tf.Module):
     """Variables of one name, of none, and of every dtype that a checkpoint holds."""
 
@@ -277,6 +291,10 @@ def main():
         tables = Tables()
         save("tables", tables, [{"args": [words], "outputs": tables(words)}], signatures=tables.__call__)
         os.chdir(here)
+
+    retrieval = Retrieval()
+    query = tf.constant([[3.0, 1.0], [-1.0, -2.0], [0.0, 5.0]])
+    save("retrieval", retrieval, [{"args": [query], "outputs": retrieval(query)}])
 
     names = Names()
     save("names", names, [{"args": [[4.0]], "outputs": names([4.0])}])

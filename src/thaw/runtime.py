@@ -7,6 +7,7 @@
 from collections import ChainMap
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
 import numpy as np
@@ -158,6 +159,7 @@ class Runtime:
         Raises:
             UnsupportedOpsError: the program has ops that thaw has not; all of them are named.
         """
+        self.resources.texts = {s.key: cache(s.read) for s in self.artifact.variables.values() if s.dtype == "string"}
         for metagraph in self.artifact.metagraphs if self.reads_tables() else ():
             for graph in metagraph.initializers:
                 self.resources.plan(graph, "float32").run(Context(self.resources), [])

@@ -35,6 +35,12 @@ def test_a_saved_model_as_text_is_the_same_model() -> None:
             np.testing.assert_array_equal(values(again)[name], value)
 
 
+def test_bytes_that_are_named_text_are_read_too() -> None:
+    files = contents(FOLDERS["tf1-half_plus_two"])
+    files["saved_model.pbtxt"] = files.pop("saved_model.pb")
+    assert read(MemoryFiles(files)).metagraphs[0].signatures
+
+
 @pytest.mark.parametrize("name", ["graph.pbtxt", "graph.pb"])
 def test_a_graph_as_text_is_the_same_graph(name: str, tmp_path: Path) -> None:
     text = b"# a comment\n" + as_text("GraphDef", contents(FOLDERS["frozen"])["frozen.pb"])

@@ -63,8 +63,11 @@ def test_the_small_files_are_enough_to_read_it_again(name: str) -> None:
     ]
     assert [len(m.initializers) for m in again.metagraphs] == [len(m.initializers) for m in first.metagraphs]
     for variable in again.variables.values():
-        with pytest.raises(MissingFileError, match="the value of"):
-            variable.read()
+        if variable.dtype == "string":
+            np.testing.assert_array_equal(variable.read(), first.variables[variable.key].read())
+        else:
+            with pytest.raises(MissingFileError, match="the value of"):
+                variable.read()
 
 
 def test_K1_one_weight_trains_and_two_do_not() -> None:

@@ -36,9 +36,12 @@ class Checkpoint:
                 raise CorruptFileError(self.bundle.origin, "its object graph is not one string")
             self._nodes = list(parse("TrackableObjectGraph", data.item(), self.bundle.origin).nodes)
 
+    def holder(self, key: str) -> Bundle:
+        """Where the tensor of that key lies: apart, if it is small and was written so, or with the weights."""
+        return self._small if self._small is not None and key in self._small else self.bundle
+
     def _read_small(self, key: str) -> np.ndarray:
-        holder = self._small if self._small is not None and key in self._small else self.bundle
-        return holder.read(key)
+        return self.holder(key).read(key)
 
     def variable(self, node: int, name: str) -> str:
         """The key of the variable that is that node of the object graph; `name` is its own.
@@ -64,8 +67,9 @@ class Checkpoint:
         return None
 
     def small_files(self) -> dict[str, bytes]:
-        """A bundle of what is no variable, so that the artifact can be read again without its shards."""
-        keys = [k for k in self.bundle if k == _OBJECT_GRAPH or k.endswith(("/table-keys", "/table-values"))]
+        """A bundle of what is no weight (strings are none), so that the artifact can be read again without its shards."""
+        tables = ("/table-keys", "/table-values")
+        keys = [k for k in self.bundle if k == _OBJECT_GRAPH or k.endswith(tables) or self.bundle.dtype(k) == "string"]
         if not keys:
             return {}
         return write_bundle(SMALL, {k: (self.bundle.dtype(k), self._read_small(k)) for k in keys})

@@ -188,7 +188,8 @@ class ObjectGraph:
             problem = f"the variable {name!r} is {here}, but {dtype}{list(declared or ())} in the graph"
             raise CorruptFileError(checkpoint.bundle.origin, problem)
         trainable = saved.trainable if self.trainable is None else number in self.trainable
-        self.variables[name] = VariableSource(name, name, dtype, shape, trainable, Reading(checkpoint.bundle, Stored(stored)))
+        reading = Reading(checkpoint.holder(stored), Stored(stored))
+        self.variables[name] = VariableSource(name, name, dtype, shape, trainable, reading)
         self.variable_keys[number] = name
         return name
 

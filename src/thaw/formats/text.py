@@ -24,6 +24,8 @@ _DTYPES = {f"DT_{_IRREGULAR.get(name, name.upper())}": number for name, number i
 _ENUMS = {**_DTYPES, "LEGACY": 0, "V1": 1, "V2": 2}
 """Every enum's words for the numbers that the message table holds: dtypes, and the formats of checkpoints (SaverDef)."""
 _QUOTED_OR_WORD = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|(?<=:)\s*[A-Z][A-Z0-9_]*\b')
+_BINARY_BEGINS = (b"\x08", b"\x12")
+"""How a SavedModel in bytes begins: with its version, or with a metagraph. Text begins with neither."""
 _REFERENCE = 100
 """What is added to the number of a dtype for a reference to a variable of it."""
 
@@ -83,11 +85,14 @@ def _number(token: re.Match[str]) -> str:
 
 
 def with_binary_graph(files: Files) -> Files:
-    """`files`, with `saved_model.pb` among them where only its text was.
+    """`files`, with `saved_model.pb` among them where only its text was, or what was only named so.
 
     Raises:
         CorruptFileError: the text is damaged.
     """
     if files.exists(BINARY) or not files.exists(TEXT):
         return files
-    return OverlaidFiles(files, {BINARY: bytes_of_text("SavedModel", files.read(TEXT), f"{files.origin}/{TEXT}")})
+    data = files.read(TEXT)
+    if data[:1] not in _BINARY_BEGINS:
+        data = bytes_of_text("SavedModel", data, f"{files.origin}/{TEXT}")
+    return OverlaidFiles(files, {BINARY: data})

@@ -38,6 +38,7 @@ class Resources:
         objects: tables and other host objects by key, made on first use.
         library: functions of the metagraph by name.
         files: small files of the artifact by relative name (vocabularies under "assets/").
+        texts: what reads the variables of strings, by key: no Keras variable holds them, and nothing writes them.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Resources:
         self.objects: dict[str, Any] = {}
         self.library: Mapping[str, Graph] = library or {}
         self.files = dict(files or {})
+        self.texts: dict[str, Callable[[], Any]] = {}
         self._plans: dict[tuple[int, str], tuple[Graph, Plan]] = {}
 
     def plan(self, graph: Graph, compute_dtype: str) -> "Plan":
@@ -132,6 +134,8 @@ class Context:
         """The value of the variable of that key, in the compute dtype where a mixed-precision policy says so."""
         if self.writes is not None and key in self.writes:
             return self.writes[key]
+        if key in self.resources.texts:
+            return self.resources.texts[key]()
         # `.value`: TensorFlow takes Keras' variable for a tensor, and then stumbles over its dtype, a string.
         return keras.ops.convert_to_tensor(self.variable(key).value)
 

@@ -118,7 +118,8 @@ def assign_subtract_reference(context: Context, ref: Handle, value: Value) -> Va
 @lowering("ResourceGather", context=True, stateful=True, ignored=("dtype", "validate_indices"))
 def gather_rows(context: Context, resource: Handle, indices: Value, *, batch_dims: int = 0) -> Value:
     """Rows of the variable."""
-    if not batch_dims and (context.writes is None or resource.key not in context.writes):
+    written = context.writes is not None and resource.key in context.writes
+    if not batch_dims and not written and resource.key not in context.resources.texts:
         rows = rows_of_variable(context.variable(resource.key), indices)
         if rows is not None:
             return rows
