@@ -15,7 +15,8 @@ from thaw.formats.varint import encoded, varint
 
 NUMBERS = [0, 1, -1, 2, 3, 4, 7, 8, 9, 16, 31, 64, 100, 127, 128, 255, 256, 1000, 65535, 65536, 2**20, 2**28, 2**30, 2**31 - 1,
            2**31, 2**32 - 1, 2**32, 2**40, 2**53, 2**62, 2**63 - 1, -2, -(2**31), -(2**40), -(2**63)]  # fmt: skip
-TEXTS = ["", "x", "^x", "^", ":0", "x:-1", "x:99999999999", "../../etc/passwd", "/abs", "a:b", "NoOp:0", "x:y:0",
+TEXTS = ["", "x", "^x", "^", ":0", "x:-1", "x:99999999999", "9" * 5000, "x:" + "9" * 5000,
+         "../../etc/passwd", "/abs", "a:b", "NoOp:0", "x:y:0",
          "a:output:99", "\u0663", "x:\u0663", "x:\u00b2", "\0", "a" * 5000, "__call__", "signatures", "loc:@x",
          "10 20 0,5:0,20", "-1 -1 -,-"]  # fmt: skip
 OPS = ["Enter", "Exit", "Merge", "Switch", "NextIteration", "LoopCond", "While", "StatelessWhile", "If", "Case", "Identity",

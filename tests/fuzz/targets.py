@@ -57,8 +57,8 @@ TARGETS = {
             "frozen", 3, lambda: single("frozen/*.pb", "frozen.pb"), graph_mutation("frozen.pb", "GraphDef"), artifact_road, True
         ),
         Target("tfhub_module", 0.3, lambda: folders("tf1/half*", having="tfhub_module.pb"), module_mutation, module_road),
-        Target("variables_index", 3, lambda: folders("tf1/*", "tf2/*", having=INDEX), mutate_index, bundle_road),
-        Target("variables_data", 1.5, lambda: folders("tf1/*", "tf2/*", having=DATA), mutate_data, bundle_road),
+        Target("variables_index", 3, lambda: folders("tf1/*", "tf2/*", having=INDEX, most=LARGEST), mutate_index, bundle_road),
+        Target("variables_data", 1.5, lambda: folders("tf1/*", "tf2/*", having=DATA, most=LARGEST), mutate_data, bundle_road),
         Target("assets", 0.5, asset_seeds, mutate_assets, assets_road, True),
         Target("hdf5", 4, lambda: hdf5_seeds() | single("keras2/*.h5", "m.h5", 15_000), mutate_h5, hdf5_road),
         Target("hdf5_new", 0.5, new_hdf5_seeds, mutate_h5, new_hdf5_road),

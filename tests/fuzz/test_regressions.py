@@ -16,6 +16,7 @@ from fuzz.execution import execute
 from fuzz.keras_roads import hdf5_seeds, made_hdf5
 from fuzz.seeds import DATA, INDEX, Sample, folder
 from fuzz.targets import TARGETS
+from thaw.formats.bundle import slice_key
 from thaw.formats.protos import Message, new, parse
 from thaw.formats.table import crc32c, masked, write_table
 from thaw.formats.varint import encoded
@@ -133,3 +134,31 @@ def test_every_target_reads_a_seed_and_refuses_what_is_no_file(target: str) -> N
     seeds = list(TARGETS[target].seeds().values())
     assert any(execute(TARGETS[target], seed).error is None for seed in seeds)
     assert not any(problem(target, seed) for seed in seeds)
+
+
+def test_slices_that_claim_what_is_not_there_take_no_memory() -> None:
+    """By thought, not by chance: whole and slice agree that there are a tera of elements."""
+    header = new("BundleHeaderProto", num_shards=1).SerializeToString()
+    whole = new("BundleEntryProto", dtype=1)
+    whole.shape.dim.add(size=2**40)
+    extent = whole.slices.add().extent.add()
+    extent.length = 2**40
+    part = new("BundleEntryProto", dtype=1, size=2**42)
+    part.shape.dim.add(size=2**40)
+    rows = {b"": header, b"w": whole.SerializeToString(), slice_key("w", whole.slices[0]): part.SerializeToString()}
+    assert not problem("variables_index", {INDEX: write_table(rows), DATA: b"x"})
+
+
+@pytest.mark.parametrize("text", ["x:" + "9" * 5000, "x:0:" + "9" * 5000], ids=["tensor", "output"])
+def test_numbers_that_python_does_not_read_are_refused(text: str) -> None:
+    assert not problem("frozen", graph("x Placeholder", f"y Neg {text}"))
+    assert not problem("frozen", with_functions(graph("x Placeholder", "y PartitionedCall x f=f"), f=f"z Neg {text}"))
+
+
+def test_an_object_whose_name_is_too_long_a_number_is_read() -> None:
+    def rename(proto: Message) -> None:
+        root = proto.meta_graphs[0].object_graph_def.nodes[0]
+        listed = next(c for c in root.children if c.local_name == "variables")
+        proto.meta_graphs[0].object_graph_def.nodes[listed.node_id].children[0].local_name = "9" * 5000
+
+    assert not problem("saved_model_tf2", edited("tf2-half_plus_one", rename))

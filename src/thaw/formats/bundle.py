@@ -90,13 +90,13 @@ class Bundle:
         kind = numpy_type(name_of(entry.dtype), self.origin)
         parts = [(s, self._entry(slice_key(key, s))) for s in entry.slices]
         stored = sum(math.prod(d.size for d in part.shape.dim) for _, part in parts)
-        if stored != math.prod(shape):  # nothing is allocated for what is not there
+        if stored != math.prod(shape):
             raise CorruptFileError(
                 self.origin, f"the {len(parts)} slices of {key!r} hold {stored} elements, not those of {list(shape)}"
             )
+        values = [self._read(part, key) for _, part in parts]  # what is claimed is there, so there is memory for the whole
         whole = np.empty(shape, kind)
-        for extents, part in parts:
-            value = self._read(part, key)
+        for (extents, _), value in zip(parts, values, strict=True):
             place = _place(extents, shape)
             if len(extents.extent) != len(shape) or whole[place].shape != value.shape:
                 raise CorruptFileError(

@@ -151,6 +151,11 @@ def _node(proto: Message, inputs: Iterable[Tensor], origin: str) -> Node:
     return node
 
 
+def is_index(text: str) -> bool:
+    """Whether a text is a number as files count with; longer ones Python would refuse to read."""
+    return text.isdecimal() and len(text) < 10
+
+
 def tensor_of(name: str, origin: str) -> Tensor:
     """The tensor that a GraphDef or a signature calls "node" or "node:index".
 
@@ -158,7 +163,7 @@ def tensor_of(name: str, origin: str) -> Tensor:
         CorruptFileError: what stands behind the colon is no number.
     """
     node, _, index = name.partition(":")
-    if index and not index.isdecimal():
+    if index and not is_index(index):
         raise CorruptFileError(origin, f"the tensor {name!r} has no index behind its colon")
     return Tensor(node, int(index or 0))
 
@@ -203,7 +208,7 @@ def function_graph(proto: Message, outputs: OutputTable, origin: str) -> Graph:
         if not colon:
             return Tensor(node)
         argument, _, offset = rest.partition(":")
-        if node not in bodies or (offset and not offset.isdecimal()):
+        if node not in bodies or (offset and not is_index(offset)):
             raise CorruptFileError(where, f"it refers to {text!r}, which is no output of one of its nodes")
         return Tensor(node, outputs.index(bodies[node], argument, int(offset or 0)))
 

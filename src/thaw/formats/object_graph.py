@@ -14,7 +14,7 @@ from thaw.formats.bundle import Reading, Stored
 from thaw.formats.checkpoint import Checkpoint
 from thaw.formats.dtypes import name_of
 from thaw.formats.files import Files, checked
-from thaw.formats.graph_def import Library, attribute
+from thaw.formats.graph_def import Library, attribute, is_index
 from thaw.formats.protos import Message
 from thaw.formats.structure import leaves, named, parameters_of, structure_of
 from thaw.formats.tensor_proto import shape_of
@@ -165,7 +165,7 @@ class ObjectGraph:
 
     def _in_order(self, number: int) -> list[int]:
         """The children of a list object, by their index."""
-        items = [(int(name), node) for name, node in self._children(number).items() if name.isdecimal()]
+        items = [(int(name), node) for name, node in self._children(number).items() if is_index(name)]
         return [node for _, node in sorted(items)]
 
     def _variable(self, number: int) -> str:

@@ -17,7 +17,10 @@ LARGEST_SPLAT = 2**28
 """Elements that a tensor of one repeated value may have; it takes memory only when something is computed from it."""
 
 LARGEST_FILL = 2**26
-"""Elements that a tensor may have of which only the first few values are given, and the last of them fills the rest."""
+"""Elements that a tensor may have of which only the first few values are given, and the last of them fills the rest.
+
+Of four bytes each, that is; of wider ones fewer.
+"""
 
 MOST_AXES = 254
 """TensorFlow's own bound."""
@@ -82,7 +85,7 @@ def _splat(values: np.ndarray, shape: tuple[int, ...], count: int, origin: str) 
     """`values` in that shape; where there are fewer, the last one fills the rest, and where there are none, zero does."""
     if len(values) >= count:
         return values[:count].reshape(shape)
-    most = LARGEST_SPLAT if len(values) < 2 else LARGEST_FILL
+    most = LARGEST_SPLAT if len(values) < 2 else LARGEST_FILL * 4 // max(values.itemsize, 4)
     if count > most:
         problem = f"a constant of shape {list(shape)} is given by {len(values)} values; at most {most} elements are filled up"
         raise CorruptFileError(origin, problem)

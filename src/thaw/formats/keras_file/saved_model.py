@@ -14,6 +14,7 @@ from typing import Any
 from thaw.errors import ConfigNotNativeError, CorruptFileError
 from thaw.formats.bundle import Bundle
 from thaw.formats.files import DirectoryFiles, Files
+from thaw.formats.graph_def import is_index
 from thaw.formats.keras_file.archive import parse_json
 from thaw.formats.keras_file.build import build_model
 from thaw.formats.keras_file.config import major_version, read_config
@@ -115,7 +116,7 @@ def _variables(nodes: Any, layer: int, path: Path) -> list[int]:
     """The nodes of a layer's variables, in the order of `layer.weights`."""
     children = dict(_children(nodes, layer, path))
     if "variables" in children:
-        listed = [(name, index) for name, index in _children(nodes, children["variables"], path) if name.isdecimal()]
+        listed = [(name, index) for name, index in _children(nodes, children["variables"], path) if is_index(name)]
         return [
             index for _, index in sorted(listed, key=lambda item: int(item[0])) if nodes[index].WhichOneof("kind") == "variable"
         ]
