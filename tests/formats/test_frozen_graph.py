@@ -37,6 +37,15 @@ def test_a_file_and_its_folder_are_the_same(tmp_path: Path) -> None:
         assert read(place).format == "frozen_graph"
 
 
+def test_a_frozen_graph_may_be_named_saved_model(tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(contents(FOLDERS["frozen"])["frozen.pb"])
+    for place in (tmp_path, tmp_path / "saved_model.pb"):
+        again = read(place)
+        assert again.format == "frozen_graph"
+        assert sorted(again.metagraphs[0].signatures["frozen"].traces[0].kwargs) == ["factor", "x"]
+        assert read(MemoryFiles(again.files)).format == "frozen_graph"
+
+
 def test_old_graphs_could_not_tell_a_scalar_from_an_unknown_shape() -> None:
     place = new("NodeDef", name="x", op="Placeholder")
     place.attr["dtype"].type = 1

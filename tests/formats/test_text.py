@@ -41,7 +41,7 @@ def test_bytes_that_are_named_text_are_read_too() -> None:
     assert read(MemoryFiles(files)).metagraphs[0].signatures
 
 
-@pytest.mark.parametrize("name", ["graph.pbtxt", "graph.pb"])
+@pytest.mark.parametrize("name", ["graph.pbtxt", "graph.pb", "saved_model.pbtxt"])
 def test_a_graph_as_text_is_the_same_graph(name: str, tmp_path: Path) -> None:
     text = b"# a comment\n" + as_text("GraphDef", contents(FOLDERS["frozen"])["frozen.pb"])
     (tmp_path / name).write_bytes(text)

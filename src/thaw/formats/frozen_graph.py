@@ -9,7 +9,7 @@ from thaw.formats.files import Files
 from thaw.formats.graph_def import Library, OutputTable, nodes_of
 from thaw.formats.protos import parse
 from thaw.formats.reader import reader
-from thaw.formats.text import bytes_of_text, is_graph_text
+from thaw.formats.text import BEGINNING, bytes_of_text, is_graph_text
 from thaw.graph.artifact import Artifact, Function, MetaGraph, Trace
 from thaw.graph.ir import Graph, Node, Structure, Tensor, TensorSpec
 from thaw.graph.tap import dtype_of_node
@@ -26,10 +26,10 @@ CONTROL_FLOW = frozenset({"Exit", "Switch", "Merge", "Enter", "NextIteration", "
 LAST_WITHOUT_SCALARS = 21
 """Graph version up to which a placeholder of shape [] means an unknown shape (tensorflow/core/ops/array_ops.cc)."""
 
-_FIRST_BYTES = (b"\x0a", b"\x12", b"\x1a", b"\x22")
+NODE = b"\x0a"
+"""How a node begins, which is what most GraphDefs begin with."""
+_FIRST_BYTES = (NODE, b"\x12", b"\x1a", b"\x22")
 """How a GraphDef begins: with a node, or more rarely with its versions or its library."""
-_BEGINNING = 4096
-"""Bytes in which the text of a GraphDef must have said what it is: comments may stand before."""
 
 
 OTHER_FILES = frozenset({"saved_model.pb", "tfhub_module.pb", "fingerprint.pb", "keras_metadata.pb"})
@@ -37,9 +37,12 @@ OTHER_FILES = frozenset({"saved_model.pb", "tfhub_module.pb", "fingerprint.pb", 
 
 
 def graph_file(files: Files) -> str | None:
-    """The name of the one `.pb` file that could be a GraphDef; where there is no such file, of the one `.pbtxt` file."""
+    """The name of the one `.pb` file that could be a GraphDef; where there is no such file, of the one `.pbtxt` file.
+
+    A frozen graph that was only named `saved_model.pb` begins with a node, as no SavedModel does.
+    """
     if files.exists("saved_model.pb"):
-        return None
+        return "saved_model.pb" if bytes(files.map("saved_model.pb")[:1]) == NODE else None
     top = [n for n in files.list() if "/" not in n and n not in OTHER_FILES]
     candidates = [n for n in top if n.endswith(".pb")] or [n for n in top if n.endswith(".pbtxt")]
     return candidates[0] if len(candidates) == 1 else None
@@ -50,7 +53,7 @@ def is_frozen_graph(files: Files) -> bool:
     name = graph_file(files)
     if name is None:
         return False
-    beginning = bytes(files.map(name)[:_BEGINNING])
+    beginning = bytes(files.map(name)[:BEGINNING])
     return beginning[:1] in _FIRST_BYTES or is_graph_text(beginning)
 
 
@@ -65,7 +68,7 @@ def read_frozen_graph(files: Files) -> Artifact:
     name = graph_file(files) or ""
     origin = f"{files.origin}/{name}" if not files.origin.endswith(name) else files.origin
     data = files.read(name)
-    if is_graph_text(data[:_BEGINNING]):
+    if is_graph_text(data[:BEGINNING]):
         data = bytes_of_text("GraphDef", data, origin)
     proto = parse("GraphDef", data, origin)
     if not proto.node:

@@ -8,6 +8,7 @@ from functools import cache
 from thaw.errors import CorruptFileError, NoSignatureError
 from thaw.formats.checkpoint import Checkpoint
 from thaw.formats.files import Files
+from thaw.formats.frozen_graph import NODE
 from thaw.formats.object_graph import ObjectGraph
 from thaw.formats.protos import Message, parse
 from thaw.formats.reader import reader, small_files
@@ -21,8 +22,8 @@ SMALL_FILES = (GRAPH_FILE, "variables/variables.index", "fingerprint.pb", "keras
 
 
 def is_saved_model(files: Files) -> bool:
-    """Whether the folder holds a SavedModel that is no TF1 Hub module."""
-    return files.exists(GRAPH_FILE) and not files.exists(MODULE_FILE)
+    """Whether the folder holds a SavedModel that is no TF1 Hub module, and no frozen graph by another name."""
+    return files.exists(GRAPH_FILE) and not files.exists(MODULE_FILE) and bytes(files.map(GRAPH_FILE)[:1]) != NODE
 
 
 def provenance(proto: Message, files: Files) -> dict[str, str]:

@@ -26,6 +26,8 @@ _ENUMS = {**_DTYPES, "LEGACY": 0, "V1": 1, "V2": 2}
 _QUOTED_OR_WORD = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|(?<=:)\s*[A-Z][A-Z0-9_]*\b')
 _BINARY_BEGINS = (b"\x08", b"\x12")
 """How a SavedModel in bytes begins: with its version, or with a metagraph. Text begins with neither."""
+BEGINNING = 4096
+"""Bytes in which the text of a GraphDef must have said what it is: comments may stand before."""
 _REFERENCE = 100
 """What is added to the number of a dtype for a reference to a variable of it."""
 
@@ -94,5 +96,6 @@ def with_binary_graph(files: Files) -> Files:
         return files
     data = files.read(TEXT)
     if data[:1] not in _BINARY_BEGINS:
-        data = bytes_of_text("SavedModel", data, f"{files.origin}/{TEXT}")
+        kind = "GraphDef" if is_graph_text(data[:BEGINNING]) else "SavedModel"
+        data = bytes_of_text(kind, data, f"{files.origin}/{TEXT}")
     return OverlaidFiles(files, {BINARY: data})
