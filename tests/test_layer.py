@@ -35,6 +35,16 @@ def half_plus_one(**kwargs):
     return thaw.KerasLayer(TF2 / "half_plus_one", **kwargs)
 
 
+def test_weights_are_copies_and_do_not_change_with_their_file(tmp_path):
+    folder = shutil.copytree(BEHAVIOUR / "convnet", tmp_path / "module")
+    layer = thaw.KerasLayer(folder)
+    before = values_of(layer)
+    data = next(folder.glob("variables/*.data-00000-of-00001"))
+    with data.open("r+b") as file:  # the same file, as `cp` writes it anew
+        file.write(b"\xff" * data.stat().st_size)
+    assert moved(before, layer) == set()
+
+
 # K1, K2: training, regularization
 
 

@@ -43,6 +43,24 @@ def with_entry(change: Callable[[Message], None], key: bytes = b"a/.ATTRIBUTES/V
     return files
 
 
+def resident(path: Path) -> int:
+    """KiB of the file that this process holds in memory."""
+    places = Path("/proc/self/smaps").read_text().split(str(path))[1:]
+    return sum(int(place.split("Rss:")[1].split()[0]) for place in places)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="asks Linux what is resident")
+def test_pages_of_a_file_are_given_back_when_the_next_tensor_is_read(tmp_path: Path) -> None:
+    tensors = {name: ("float32", np.full(2**20, i, np.float32)) for i, name in enumerate("abcd")}  # 4 MiB each
+    for name, data in write_bundle("v", tensors).items():
+        (tmp_path / name).write_bytes(data)
+    read = Bundle(DirectoryFiles(tmp_path), "v")
+    values = [read.read(name) for name in tensors]
+    assert resident(tmp_path / "v.data-00000-of-00001") < 2 * 4096
+    for i, value in enumerate(values):  # what was given back comes back
+        assert (value == i).all()
+
+
 def test_what_is_written_is_read() -> None:
     read = bundle(write_bundle("v/v", TENSORS))
     assert sorted(read) == sorted(TENSORS)

@@ -1,6 +1,7 @@
 """TensorBundle, TensorFlow's checkpoint format: an index (a LevelDB table) and shards of raw tensors. Reads and writes.
 
-Shards are memory-mapped when a tensor is first read, and its checksum is verified then. Imports table, tensor protos, files.
+Shards are memory-mapped when a tensor is first read, and its checksum is verified then; when the next one is read, the pages of
+the last one are given back. Imports table, tensor protos, files.
 Source: tensorflow/core/util/tensor_bundle/tensor_bundle.cc, tensorflow/core/util/saved_tensor_slice_util.cc.
 """
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from thaw.errors import CorruptFileError, MissingFileError
 from thaw.formats.dtypes import NUMBERS, name_of, numpy_type
-from thaw.formats.files import Files
+from thaw.formats.files import Files, give_back
 from thaw.formats.protos import Message, new, parse
 from thaw.formats.table import crc32c, masked, read_table, write_table
 from thaw.formats.tensor_proto import MOST_AXES
@@ -46,6 +47,7 @@ class Bundle:
         self.shards = header.num_shards
         self._entries: dict[bytes, Message] = {}
         self._maps: dict[int, memoryview] = {}
+        self._last: tuple[int, int, int] | None = None  # shard, start and stop of what was read last
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str) and key.encode() in self._table
@@ -148,6 +150,10 @@ class Bundle:
         if entry.offset < 0 or entry.size < 0 or entry.offset + entry.size > len(data):
             problem = f"it ends at byte {len(data)}, but the tensor {key!r} lies at {entry.offset}..{entry.offset + entry.size}"
             raise CorruptFileError(f"{self.files.origin}/{name}", problem)
+        if self._last is not None:
+            shard, start, stop = self._last
+            give_back(self._maps[shard], start, stop)
+        self._last = (number, entry.offset, entry.offset + entry.size)
         return data[entry.offset : entry.offset + entry.size]
 
     def _verify(self, crc: int, entry: Message, key: str) -> None:

@@ -31,6 +31,18 @@ def checked(name: str) -> str:
     return name
 
 
+def give_back(mapped: memoryview, start: int, stop: int) -> None:
+    """Lets the system forget the resident pages of bytes `start` to `stop` of what `Files.map` gave; read again, they come back.
+
+    Pages of a mapped file count as the process's own memory until then: weights that were copied from it would count twice.
+    Nothing happens where the bytes are not mapped, or the system has no such call.
+    """
+    source = mapped.obj
+    if isinstance(source, mmap.mmap) and hasattr(source, "madvise"):
+        start -= start % mmap.PAGESIZE
+        source.madvise(mmap.MADV_DONTNEED, start, stop - start)
+
+
 class Files(Protocol):
     """Named files. Every method takes a relative name with forward slashes."""
 

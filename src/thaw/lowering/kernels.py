@@ -9,6 +9,7 @@ of one slow core, stands in its docstring. Everything is channels last.
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -37,16 +38,41 @@ def _jax_platform() -> str:
     return str(jax.default_backend())
 
 
+def keep_compiled(folder: str | os.PathLike[str] | None = None) -> Path | None:
+    """Keeps what JAX compiles in a folder, so that the next process takes it from there; does nothing on other backends.
+
+    For the first line of a job that is started again and again; never done on import. MobileNetV2 (96, batch 32, one core) takes
+    its first training step in 3.4 s instead of 16, its first prediction in 0.5 instead of 1.9. `thaw finetune` does it.
+
+    Args:
+        folder: where; by default "compiled" in the user's cache folder of thaw. Only who may write there is to be trusted:
+            what lies there runs.
+
+    Returns:
+        The folder; None on other backends.
+    """
+    if keras.backend.backend() != "jax":
+        return None
+    import jax
+    import platformdirs
+
+    place = Path(folder) if folder is not None else platformdirs.user_cache_path("thaw", appauthor=False) / "compiled"
+    jax.config.update("jax_compilation_cache_dir", os.fspath(place))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    return place
+
+
 def own_copy(value: np.ndarray) -> Value:
     """A weight as a backend takes it without sharing memory. JAX: put there, where `jax.numpy.asarray` compiles a copy.
 
-    One compilation for each shape was 40 % of loading MobileNetV2.
+    One compilation for each shape was 40 % of loading MobileNetV2. The copy is ours: `device_put` aliases aligned numpy memory,
+    whatever its `may_alias` says, and a weight that aliases a mapped file changes with the file.
     """
     if keras.backend.backend() != "jax":
         return value
     import jax
 
-    return jax.device_put(value, may_alias=False)
+    return jax.device_put(np.array(value))
 
 
 def static_value(value: Value) -> np.ndarray | None:
