@@ -8,6 +8,7 @@ from thaw.finetune.schedule import Phase, gradual_unfreezing, layerwise_decay, p
 from thaw.inspection import inspect
 from thaw.layer import KerasLayer
 from thaw.load import load, resolve
+from thaw.lowering.kernels import keep_compiled
 from thaw.mending import relax
 from thaw.model_file import load_model
 from thaw.trainable.flags import freeze, only_training, trainable, unfreeze
@@ -27,6 +28,7 @@ __all__ = [
     "freeze",
     "gradual_unfreezing",
     "inspect",
+    "keep_compiled",
     "layerwise_decay",
     "load",
     "load_model",

@@ -47,6 +47,9 @@ def finetune(
     del backend  # chosen before Keras was imported, in thaw_command
     from thaw.finetune.job import Options
     from thaw.finetune.job import finetune as run
+    from thaw.lowering.kernels import keep_compiled
+
+    keep_compiled()
 
     options = Options(
         epochs=epochs,
