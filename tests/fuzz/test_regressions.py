@@ -16,6 +16,7 @@ from fuzz.execution import execute
 from fuzz.keras_roads import hdf5_seeds, made_hdf5
 from fuzz.seeds import DATA, INDEX, Sample, folder
 from fuzz.targets import TARGETS
+from thaw.errors import GraphTooLargeError
 from thaw.formats.bundle import slice_key
 from thaw.formats.protos import Message, new, parse
 from thaw.formats.table import crc32c, masked, write_table
@@ -162,3 +163,28 @@ def test_an_object_whose_name_is_too_long_a_number_is_read() -> None:
         proto.meta_graphs[0].object_graph_def.nodes[listed.node_id].children[0].local_name = "9" * 5000
 
     assert not problem("saved_model_tf2", edited("tf2-half_plus_one", rename))
+
+
+def chain(line: str, count: int) -> Sample:
+    """A graph with functions f0, f1, ... of which each runs the next one twice, by that line."""
+    bodies = {f"f{i}": line.replace("NEXT", f"f{i + 1}") for i in range(count)}
+    return with_functions(graph("x Placeholder", line.replace("NEXT", "f0")), **bodies, **{f"f{count}": ""})
+
+
+def test_branches_that_double_at_every_step_do_not_take_forever() -> None:
+    """A billion billion branches in a file of a few kilobytes; each function is looked at once."""
+    assert not problem("frozen", chain("y If x x then_branch=NEXT else_branch=NEXT", 60))
+
+
+def test_calls_that_double_at_every_step_are_refused() -> None:
+    calls = [f"a{i} PartitionedCall x f=f{i + 1}" for i in range(40)]
+    proto = parse("GraphDef", with_functions(graph("x Placeholder", "y PartitionedCall x f=f0"))["frozen.pb"], "test")
+    for i in range(40):
+        sample = with_functions({"frozen.pb": proto.SerializeToString()}, **{f"f{i}": calls[i]})
+        proto = parse("GraphDef", sample["frozen.pb"], "test")
+        twin = proto.library.function[i].node_def.add()
+        twin.CopyFrom(proto.library.function[i].node_def[0])
+        twin.name = "again"
+    sample = with_functions({"frozen.pb": proto.SerializeToString()}, f40="")
+    outcome = execute(TARGETS["frozen"], sample)
+    assert isinstance(outcome.error, GraphTooLargeError)

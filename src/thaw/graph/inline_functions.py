@@ -12,6 +12,9 @@ from thaw.graph.ir import FunctionName, Graph, Node, Tensor
 MAX_NODES = 2_000_000
 """Bound on the inlined graph: functions that call one another twice each grow exponentially in a hostile file."""
 
+FEW_NODES, MOST_GROWTH = 5_000, 100
+"""Bound that grows with the functions themselves: this many nodes, and this many times as many as all of them together."""
+
 MAX_DEPTH = 200
 """Bound on calls within calls; real artifacts stay under thirty."""
 
@@ -37,20 +40,23 @@ def inline_functions(graph: Graph, library: Mapping[str, Graph]) -> Graph:
     are resolved in the end: so no order of expansion matters.
 
     Raises:
-        GraphError: a function is missing, calls itself, or the result would pass `MAX_NODES`.
+        GraphError: a function is missing, calls itself, or the result would be far larger than its functions.
     """
     if not any(called_function(node, library) for node in graph.nodes.values()):
         return graph
     nodes: dict[str, Node] = {}
     aliases: dict[Tensor, Tensor] = {}
     effects: dict[str, tuple[str, ...]] = {}  # flat name of a call -> flat names that stand for its having run
+    distinct: dict[int, int] = {}
     work: list[tuple[Graph, str, tuple[str, ...], tuple[str, ...]]] = [(graph, "", (), ())]
     while work:
         body, prefix, control, stack = work.pop()
         if body.name in stack or len(stack) > MAX_DEPTH:
             raise CircularGraphError("function", body.name, stack[-4:])
-        if len(nodes) + len(body.nodes) > MAX_NODES:
-            raise GraphTooLargeError(graph.name, MAX_NODES)
+        distinct[id(body)] = len(body.nodes)
+        most = min(MAX_NODES, FEW_NODES + MOST_GROWTH * sum(distinct.values()))
+        if len(nodes) + len(body.nodes) > most:
+            raise GraphTooLargeError(graph.name, most)
         scopes = _scopes(body)
         for name, node in body.nodes.items():
             flat = prefix + name

@@ -20,6 +20,9 @@ from thaw.lowering.values import Value, is_host
 LIMIT = 100_000
 """Rounds after which a loop counts as endless."""
 
+MOST_NODES = 2_000_000
+"""Nodes evaluated after which nothing more is found out: branches within branches may double their number a hundred times."""
+
 EXACT, BOUND, UNBOUNDED = "exact", "bound", "unbounded"
 WHILE = frozenset({"While", "StatelessWhile"})
 IF = frozenset({"If", "StatelessIf"})
@@ -77,6 +80,9 @@ class Simulator:
         self._steps: dict[int, Step | None] = {}
         self._orders: dict[tuple[int, tuple[Tensor, ...]], list[Node]] = {}
         self._invariants: dict[int, frozenset[int]] = {}
+        self._loops: dict[int, tuple[Tensor, ...]] = {}
+        self._of_unknowns: dict[tuple[int, tuple[Tensor, ...]], list[Value]] = {}
+        self._left = MOST_NODES
 
     def trips(self, condition: Graph, body: Graph, values: Sequence[Value]) -> Trips:
         """How often the loop of these two graphs runs from `values` (numpy, device values, handles, or `Unknown`)."""
@@ -84,7 +90,7 @@ class Simulator:
             self._invariants[id(body)] = invariants(body)
         fixed = self._invariants[id(body)]
         counters = {k for k, v in enumerate(values) if k not in fixed and is_host(v) and v.dtype.kind not in "OSU"}
-        inner = loops_in(self.context, body)
+        inner = self.loops_in(body)
         while True:
             found, failed = self._rounds(condition, body, values, fixed, counters, inner)
             if found is None:
@@ -141,13 +147,35 @@ class Simulator:
                 history[k].append(v)
         return Trips(UNBOUNDED, 0, endless=certain and bool(counters)), set()
 
+    def loops_in(self, graph: Graph) -> tuple[Tensor, ...]:
+        """The loops of a graph, and the conditions that hold some."""
+        if id(graph) not in self._loops:
+            self._loops[id(graph)] = tuple(
+                Tensor(n.name) for n in graph.nodes.values() if n.op in WHILE or (n.op in IF and self._holds_loop(n))
+            )
+        return self._loops[id(graph)]
+
+    def _holds_loop(self, node: Node) -> bool:
+        """Whether a branch of an If holds a loop."""
+        return any(self.loops_in(self.context.graph(_function(node, part))) for part in ("then_branch", "else_branch"))
+
     def evaluate(self, graph: Graph, inputs: Sequence[Value], wanted: Iterable[Tensor]) -> list[Value]:
         """The `wanted` tensors of a graph, `Unknown` where they do not follow from what is known."""
         wanted = tuple(wanted)
+        if all(v is UNKNOWN for v in inputs):  # what follows from nothing is found once
+            if (id(graph), wanted) not in self._of_unknowns:
+                self._of_unknowns[id(graph), wanted] = self._evaluate(graph, inputs, wanted)
+            return list(self._of_unknowns[id(graph), wanted])
+        return self._evaluate(graph, inputs, wanted)
+
+    def _evaluate(self, graph: Graph, inputs: Sequence[Value], wanted: tuple[Tensor, ...]) -> list[Value]:
         values: dict[Tensor, Value] = dict(zip(graph.inputs, inputs, strict=True))
         key = (id(graph), wanted)
         if key not in self._orders:
             self._orders[key] = order(graph, [t for t in wanted if t not in values])
+        self._left -= len(self._orders[key])
+        if self._left < 0:
+            return [UNKNOWN] * len(wanted)
         for node in self._orders[key]:
             if node.op == "Const":
                 values[Tensor(node.name)] = node.attrs["value"]
@@ -206,7 +234,7 @@ class Simulator:
         then, other = (self.context.graph(_function(node, part)) for part in ("then_branch", "else_branch"))
         predicate, captured = arguments[0], arguments[1:]
         taken = [then, other] if not is_host(predicate) else [then if predicate.any() else other]
-        results = [self.evaluate(g, captured, (*g.outputs, *loops_in(self.context, g)))[: len(g.outputs)] for g in taken]
+        results = [self.evaluate(g, captured, (*g.outputs, *self.loops_in(g)))[: len(g.outputs)] for g in taken]
         return results[0] if len(taken) == 1 else [UNKNOWN] * len(then.outputs)
 
 
@@ -214,16 +242,6 @@ def _function(node: Node, part: str) -> FunctionName | Graph:
     value = node.attrs[part]
     assert isinstance(value, (FunctionName, Graph))
     return value
-
-
-def loops_in(context: Context, graph: Graph) -> tuple[Tensor, ...]:
-    """The loops of a graph, and the conditions that hold some."""
-    return tuple(Tensor(n.name) for n in graph.nodes.values() if n.op in WHILE or (n.op in IF and holds_loop(context, n)))
-
-
-def holds_loop(context: Context, node: Node) -> bool:
-    """Whether a branch of an If holds a loop."""
-    return any(loops_in(context, context.graph(_function(node, part))) for part in ("then_branch", "else_branch"))
 
 
 def _least(a: Value, b: Value) -> Value:
