@@ -24,6 +24,8 @@ def select(condition: Value, t: Value, e: Value) -> Value:
 @lowering("Select")
 def select_rows(condition: Value, t: Value, e: Value) -> Value:
     """`t` where the condition holds, else `e`; a vector of conditions chooses whole rows."""
+    if is_host(condition) and condition.ndim == 1 and len(condition) and (condition == condition[0]).all():
+        condition = condition[0]  # as for sequences of one length: no row of the other is chosen
     missing = len(static_shape(t)) - len(static_shape(condition))
     if missing and len(static_shape(condition)) == 1:
         lead = static_shape(condition)[0]

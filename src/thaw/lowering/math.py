@@ -8,9 +8,10 @@ from typing import Any
 import numpy
 from keras import ops
 
-from thaw.lowering.elementwise import alike, apply, elementwise
+from thaw.lowering import kernels, sequence_kernels
+from thaw.lowering.elementwise import Arithmetic, alike, apply, elementwise
 from thaw.lowering.registry import lowering
-from thaw.lowering.values import Value, dtype_of, is_host, numpy_dtype
+from thaw.lowering.values import Value, cast, dtype_of, is_host, numpy_dtype
 
 
 def is_integer(value: Value) -> bool:
@@ -147,16 +148,42 @@ def squared_difference(np: Any, x: Value, y: Value) -> Value:
     return difference * (np.conj(difference) if is_complex(x) else difference)
 
 
-@elementwise("Maximum")
-def maximum(np: Any, x: Value, y: Value) -> Value:
+@lowering("Maximum")
+def maximum(x: Value, y: Value) -> Value:
     """The greater; NaN where either is. Equal values: the gradient goes to x alone."""
-    return np.maximum(x, y) if np is numpy or is_integer(x) else np.where((x >= y) | (x != x), x, y)
+    if _is_bound(x, y):
+        return sequence_kernels.clamp(x, least=float(y))
+    return _either(
+        lambda np, x, y: np.maximum(x, y) if np is numpy or is_integer(x) else np.where((x >= y) | (x != x), x, y), x, y
+    )
 
 
-@elementwise("Minimum")
-def minimum(np: Any, x: Value, y: Value) -> Value:
+@lowering("Minimum")
+def minimum(x: Value, y: Value) -> Value:
     """The smaller; NaN where either is. Equal values: the gradient goes to x alone."""
-    return np.minimum(x, y) if np is numpy or is_integer(x) else np.where((x <= y) | (x != x), x, y)
+    if _is_bound(x, y):
+        return sequence_kernels.clamp(x, most=float(y))
+    return _either(
+        lambda np, x, y: np.minimum(x, y) if np is numpy or is_integer(x) else np.where((x <= y) | (x != x), x, y), x, y
+    )
+
+
+def _is_bound(x: Value, y: Value) -> bool:
+    """Whether `y` is one number that is known, and `x` floats of a backend that has an own op for it (PyTorch)."""
+    return (
+        is_host(y)
+        and y.ndim == 0
+        and not is_host(x)
+        and dtype_of(x).startswith("float")
+        and bool(numpy.isfinite(y))
+        and kernels.chosen("torch")
+    )
+
+
+def _either(function: Arithmetic, x: Value, y: Value) -> Value:
+    """`function` of both, in the dtype of x."""
+    result = apply(function, x, y)
+    return result if dtype_of(result) == dtype_of(x) else cast(result, dtype_of(x))
 
 
 @elementwise("ClipByValue")

@@ -116,3 +116,13 @@ def parts(value: Value, widths: Sequence[int], axis: int) -> tuple[Value, ...]:
     import tensorflow as tf
 
     return tuple(tf.split(value, len(widths) if len(set(widths)) == 1 else list(widths), axis))
+
+
+def clamp(x: Value, least: float | None = None, most: float | None = None) -> Value:
+    """`x` kept above `least` or below `most` (PyTorch), with TensorFlow's gradient: all of it where x equals the bound.
+
+    The same by comparing and choosing is four passes: 40 of 340 ms of an ELMo's forward pass.
+    """
+    import torch
+
+    return torch.clamp(x, min=least, max=most)
