@@ -12,6 +12,7 @@ from thaw.lowering.kernels import keep_compiled
 from thaw.mending import relax
 from thaw.model_file import load_model
 from thaw.trainable.flags import freeze, only_training, trainable, unfreeze
+from thaw.trainable.nearness import stay_near
 from thaw.trainable.select import all_of, any_of, not_, select
 from thaw.trainable.watch import multiply_rates, recompile, unwatch, watch
 
@@ -41,6 +42,7 @@ __all__ = [
     "resolve",
     "schedule",
     "select",
+    "stay_near",
     "trainable",
     "tune_allocator",
     "unfreeze",

@@ -57,7 +57,8 @@ A message is one sentence of what happened (with the values), one of what was ex
     │   ├── KerasDriftError
     │   ├── ChoiceMismatchError
     │   ├── RelaxationError            an op cannot be given a gradient
-    │   └── ScheduleError              the phases of a training schedule do not fit together
+    │   ├── ScheduleError              the phases of a training schedule do not fit together
+    │   └── NearnessError              weights cannot be pulled to where they started
     ├── HubArgumentError               the arguments of KerasLayer contradict the artifact
     ├── SizeNotFreeError               a graph that runs at the size only that it was published for
     ├── NotExportableError             a model that computes something else than its artifact did
@@ -521,6 +522,13 @@ class RelaxationError(TrainabilityError, ValueError):
 
 class ScheduleError(TrainabilityError, ValueError):
     """The phases of a schedule do not fit together, or not the training that they are meant for."""
+
+    def __init__(self, problem: str, expected: str, action: str) -> None:
+        super().__init__(f"{problem}. Expected {expected}. {action}.")
+
+
+class NearnessError(TrainabilityError, ValueError):
+    """Weights cannot be pulled to where they started: the strength is no such number, or the start is of other weights."""
 
     def __init__(self, problem: str, expected: str, action: str) -> None:
         super().__init__(f"{problem}. Expected {expected}. {action}.")

@@ -9,6 +9,7 @@ from provoke import Row
 from thaw.errors import (
     ChoiceMismatchError,
     KerasDriftError,
+    NearnessError,
     NothingCanTrainError,
     NothingSelectedError,
     NotInModelError,
@@ -21,6 +22,7 @@ from thaw.layer import KerasLayer
 from thaw.mending import relax
 from thaw.trainable import hooks
 from thaw.trainable.flags import trainable
+from thaw.trainable.nearness import stay_near
 from thaw.trainable.optimizer import regroup
 from thaw.trainable.select import select
 
@@ -66,6 +68,10 @@ def not_there(_: Path) -> None:
     relax(KerasLayer(Path(__file__).resolve().parents[2] / "samples" / "digits"), "ArgMax")
 
 
+def too_strong(_: Path) -> None:
+    stay_near(tower(), float("inf"))
+
+
 def endless(_: Path) -> None:
     schedule(tower(), [Phase("hidden"), Phase()])
 
@@ -74,6 +80,7 @@ ROWS = [
     Row(
         RelaxationError, not_there, "'ArgMax' cannot be relaxed by 'straight_through'", "Expected one of", "`thaw.explain` names"
     ),
+    Row(NearnessError, too_strong, "The strength is inf", "Expected a finite number, 0 or more", "Pass 0.01 to 1"),
     Row(ScheduleError, endless, "Phase 1 of 2 does not say when it ends", "epochs=, steps= or until=", "Add epochs= to phase 1"),
     Row(
         NothingSelectedError,

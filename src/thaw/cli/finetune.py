@@ -40,6 +40,13 @@ def finetune(
     image_size: Annotated[int | None, typer.Option(min=1, help="Pixels, for a module that leaves it open.")] = None,
     value_range: Annotated[str | None, typer.Option(help="Lowest and highest pixel value, as '0,1' or '0,255'.")] = None,
     batch_norm: Annotated[str, typer.Option(help="auto, frozen or training.")] = "auto",
+    keep: Annotated[
+        float,
+        typer.Option(min=0, help="Pull what trains in the module to where it started, against forgetting: 0.01 to 1 is usual."),
+    ] = 0.0,
+    layer_decay: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="Multiple of the learning rate from each layer to the next lower.")
+    ] = 1.0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the job in OUT.")] = False,
     backend: Backend = None,
 ) -> None:
@@ -68,12 +75,16 @@ def finetune(
         output_key=output_key,
         features=features,
         batch_norm=batch_norm,
+        keep=keep,
+        layer_decay=layer_decay,
     )
     # A bar that is drawn over and over belongs on a terminal; elsewhere one line an epoch.
     bar = 1 if sys.stdout.isatty() else 2
     result = run(handle, data, out, options, resume=resume, say=lambda line: typer.echo(line, err=True), verbose=bar)
     last = result.history[-1] if result.history else {}
     score = f", validation accuracy {last['val_accuracy']:.3f}" if "val_accuracy" in last else ""
+    if result.drift is not None and result.drift.examples:
+        score += f"; the module's features moved by {result.drift.features:.1%}"
     typer.echo(f"{'done' if result.finished else 'interrupted'}: {len(result.history)} epochs{score}; see {out / 'report.md'}")
     if not result.finished:
         raise typer.Exit(130)

@@ -6,6 +6,7 @@
     OUT/curves.png      the same as a picture
     OUT/report.md       what was done, with what, and how well it went
     OUT/checkpoint/     what `resume` goes on from; gone once the job is done
+    OUT/start.npz       where the module started, for `resume` too
 
 Training is Keras' own `fit`. Every file is written beside its place and moved there, so that nothing half-written is left.
 """
@@ -23,12 +24,18 @@ import keras
 
 from thaw.errors import DataMismatchError, OutputFolderError, listed
 from thaw.finetune import data as data_module
+from thaw.finetune import drift as drift_module
 from thaw.finetune import fitting
+from thaw.finetune.drift import Drift, Start
+from thaw.finetune.schedule import layerwise_decay
 from thaw.graph.tap import penultimate
 from thaw.layer import KerasLayer
 from thaw.report import curves
 from thaw.trainable import flags, select
-from thaw.trainable.watch import watch
+from thaw.trainable.nearness import stay_near
+from thaw.trainable.watch import multiply_rates, recompile, watch
+
+START = "start.npz"
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,8 @@ class Options:
         output_key: output of the signature that the head stands on.
         features: name of the tensor that the head stands on; None: what feeds the module's last dense layer, else its output.
         batch_norm: as in KerasLayer.
+        keep: strength with which what trains in the module is pulled to where it started (`thaw.stay_near`).
+        layer_decay: multiple of the learning rate from each layer of the module to the next lower (`thaw.layerwise_decay`).
     """
 
     epochs: int = 10
@@ -70,6 +79,8 @@ class Options:
     output_key: str | None = None
     features: str | None = None
     batch_norm: str = "auto"
+    keep: float = 0.0
+    layer_decay: float = 1.0
 
     @property
     def rate(self) -> float:
@@ -91,13 +102,23 @@ class Progress:
 
 @dataclass(frozen=True)
 class Result:
-    """What a job gave: the model, one dict of figures an epoch, the names of the classes, and whether it ran to its end."""
+    """What a job gave.
+
+    Attributes:
+        model: the model, compiled.
+        history: one dict of figures an epoch.
+        classes: the names of the classes.
+        finished: whether it ran to its end.
+        folder: where everything lies.
+        drift: how far the module moved from where it started; None where nothing of it was to train.
+    """
 
     model: keras.Model
     history: list[dict[str, float]]
     classes: tuple[str, ...]
     finished: bool
     folder: Path
+    drift: Drift | None = None
 
 
 def finetune(
@@ -171,6 +192,7 @@ def finetune(
     folder.mkdir(parents=True, exist_ok=True)
     if not progress.epochs_done:
         _note(folder / "checkpoint", progress)
+    start = _start(folder, model, layer, held, options, progress, say)
     keeper = _Keeper(folder, progress, options, train, layer)
     finished = True
     started = time.perf_counter()
@@ -192,15 +214,45 @@ def finetune(
     except Exception:
         if not progress.epochs_done:  # nothing was learnt: nothing is left behind
             shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+            (folder / START).unlink(missing_ok=True)
             if new:
                 shutil.rmtree(folder)
         raise
     seconds = time.perf_counter() - started
-    _write_results(folder, model, layer, progress, options, examples, finished, seconds)
+    drift = drift_module.measure(model, layer, held, start) if start is not None else None
+    _write_results(folder, model, layer, progress, options, examples, finished, seconds, drift)
     if finished:
+        (folder / START).unlink(missing_ok=True)
         for name in ("checkpoint", "checkpoint.new", "checkpoint.old"):
             shutil.rmtree(folder / name, ignore_errors=True)
-    return Result(model, progress.history, examples.classes, finished, folder)
+    return Result(model, progress.history, examples.classes, finished, folder, drift)
+
+
+def _start(
+    folder: Path,
+    model: keras.Model,
+    layer: KerasLayer,
+    held: data_module.Batches,
+    options: Options,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> Start | None:
+    """Where the module started, from the folder if the job is resumed; what is to hold it there, and at what rates it trains."""
+    if not options.unfreeze:
+        return None
+    if options.layer_decay != 1.0:
+        multiply_rates(model, layerwise_decay(model, options.layer_decay))
+    start = Start.load(folder / START) if progress.epochs_done else drift_module.begin(model, layer, held)
+    if start is None:
+        if options.keep:
+            raise OutputFolderError(folder, f"lacks {START}, the weights to keep near to", "Start the job anew in a new folder")
+        say(f"{START} is gone: how far the module moves cannot be told")
+    elif not progress.epochs_done:
+        start.save(folder / START)
+    if options.keep and start is not None:
+        stay_near(layer, options.keep, start=start.weights)
+        recompile(model)
+    return start
 
 
 def _options(stored: dict[str, Any]) -> Options:
@@ -310,6 +362,7 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.folder, self.progress, self.options, self.train, self.layer = folder, progress, options, train, layer
+        self.began = time.perf_counter()
 
     def set_flags(self, epoch: int, model: keras.Model) -> None:
         """What trains in that epoch."""
@@ -322,6 +375,7 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
                 flags.unfreeze(self.layer, *_patterns(self.options.unfreeze), batch_norm=self.options.batch_norm != "frozen")
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.began = time.perf_counter()
         self.train.begin(epoch)
         self.set_flags(epoch, self.model)
         for number, variable in enumerate(_seed_states(self.model)):
@@ -329,7 +383,9 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.progress.epochs_done = epoch + 1
-        self.progress.history.append({"epoch": epoch + 1, **{k: float(v) for k, v in (logs or {}).items()}})
+        figures = {key: float(value) for key, value in (logs or {}).items()}
+        seconds = round(time.perf_counter() - self.began, 2)
+        self.progress.history.append({"epoch": epoch + 1, **figures, "seconds": seconds})
         curves.write_csv(self.folder / "history.csv", self.progress.history)
         save_checkpoint(self.folder / "checkpoint", self.model, self.progress)
 
@@ -371,6 +427,7 @@ def _write_results(
     examples: data_module.Data,
     finished: bool,
     seconds: float,
+    drift: Drift | None,
 ) -> None:
     partial = folder / "model.partial.keras"
     model.save(partial)
@@ -378,7 +435,7 @@ def _write_results(
     (folder / "classes.json").write_text(json.dumps(list(examples.classes), indent=1) + "\n")
     curves.write_csv(folder / "history.csv", progress.history)
     curves.draw(folder / "curves.png", {"": progress.history})
-    (folder / "report.md").write_text(_report(model, layer, progress, options, examples, finished, seconds))
+    (folder / "report.md").write_text(_report(model, layer, progress, options, examples, finished, seconds, drift))
 
 
 def _report(
@@ -389,6 +446,7 @@ def _report(
     examples: data_module.Data,
     finished: bool,
     seconds: float,
+    drift: Drift | None,
 ) -> str:
     """The job in Markdown."""
     trains = sum(_size(v) for v in model.trainable_variables)
@@ -412,6 +470,14 @@ def _report(
         f"| trains | {', '.join(['head', *options.unfreeze])}: {trains:,} of {every:,} numbers |",
         f"| batch size, learning rate, seed | {options.batch_size}, {options.rate:g}, {options.seed} |",
     ]
+    if options.keep and options.unfreeze:
+        lines.append(f"| kept near to its start | with strength {options.keep:g}, which is a part of the loss |")
+    if options.layer_decay != 1.0 and options.unfreeze:
+        lines.append(f"| learning rate of lower layers | {options.layer_decay:g} times that of the next higher |")
+    times = [row["seconds"] for row in progress.history if "seconds" in row]
+    if times:
+        later = f", {sorted(times[1:])[len(times[1:]) // 2]:.1f} later (median)" if times[1:] else ""
+        lines.append(f"| seconds an epoch, with validation | {times[0]:.1f} the first{later} |")
     for key in ("loss", "accuracy", "val_loss", "val_accuracy"):
         if key in last:
             lines.append(f"| {key}, last epoch | {last[key]:.4f} |")
@@ -421,6 +487,7 @@ def _report(
         "",
         "![curves](curves.png)",
         "",
+        *(drift_module.lines(drift) if drift is not None else ()),
         "```python",
         "import keras, thaw",
         'model = keras.saving.load_model("model.keras")',
