@@ -35,6 +35,7 @@ LAYERS = [
         "explanation",
         "mending",
         "model_file",
+        "profiling",
     },
     {"finetune", "export", "report"},
     {"cli"},
@@ -51,6 +52,7 @@ BACKEND_FILES = {
     "lowering/loop_kernels.py",
     "lowering/sequence_kernels.py",
     "lowering/special_kernels.py",
+    "lowering/timing_kernels.py",
     "trainable/row_gradients.py",
 }
 # The one that may import Keras' internals.

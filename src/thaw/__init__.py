@@ -11,6 +11,7 @@ from thaw.load import load, resolve
 from thaw.lowering.kernels import keep_compiled
 from thaw.mending import relax
 from thaw.model_file import load_model
+from thaw.profiling import profile
 from thaw.trainable.flags import freeze, only_training, trainable, unfreeze
 from thaw.trainable.nearness import stay_near
 from thaw.trainable.select import all_of, any_of, not_, select
@@ -37,6 +38,7 @@ __all__ = [
     "not_",
     "only_training",
     "probe_then_full",
+    "profile",
     "recompile",
     "relax",
     "resolve",

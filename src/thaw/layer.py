@@ -28,7 +28,7 @@ from thaw.boundary import (
 )
 from thaw.errors import HubArgumentError, StaticInputError, ThawError, WeightsMissingError, listed
 from thaw.graph.artifact import Artifact, VariableSource
-from thaw.graph.ir import TensorSpec
+from thaw.graph.ir import Graph, TensorSpec
 from thaw.graph.lift_constants import lift_constants as lift
 from thaw.graph.partial import Wanted
 from thaw.graph.program import Program, Variant, input_structures, leaves, rebuild, tensors
@@ -75,6 +75,8 @@ class KerasLayer(Tapped, TrainableTree, keras.Model):  # type: ignore[misc]
         batch_norm_momentum: what a moving statistic keeps of itself a step, where the artifact has no training variant to say so.
         dropout: rate of the dropout in training steps, where the artifact has no training variant: at the places where its
             exporter left an identity of it, else on the outputs.
+        remat: memory for time. True: a training step keeps only what crosses the borders of segments, about as many as the square
+            root of the number of ops, and computes the activations within them again for their gradients. An int: that many.
         **kwargs: of `keras.layers.Layer`: `name`, `dtype` (a policy; the dtype of strings, as hub users pass, is understood).
 
     Raises:
@@ -111,11 +113,14 @@ class KerasLayer(Tapped, TrainableTree, keras.Model):  # type: ignore[misc]
         lift_constants: bool = False,
         batch_norm_momentum: float = 0.99,
         dropout: float = 0.0,
+        remat: bool | int = False,
         load_options: Any = None,
         **kwargs: Any,
     ) -> None:
         if batch_norm not in BATCH_NORM:
             raise HubArgumentError(f"`batch_norm` is {batch_norm!r}", f"one of {listed(BATCH_NORM)}", "Pass one of these")
+        if not isinstance(remat, int) or remat < 0:
+            raise HubArgumentError(f"`remat` is {remat!r}", "True, False, or a number of segments", "Pass one of these")
         trained = kwargs.pop("_trained", None)
         embedded = kwargs.pop("_artifact", None)
         sharing: KerasLayer | None = kwargs.pop("_sharing", None)
@@ -139,6 +144,7 @@ class KerasLayer(Tapped, TrainableTree, keras.Model):  # type: ignore[misc]
         self.lift_constants = lift_constants
         self.batch_norm_momentum = batch_norm_momentum
         self.dropout = dropout
+        self.remat = remat
         self.relaxed: list[tuple[str, str]] = relaxed
         self._train_statistics = False
         self._holder = _Holder()
@@ -275,24 +281,16 @@ class KerasLayer(Tapped, TrainableTree, keras.Model):  # type: ignore[misc]
             InputError: the inputs do not fit; says what was expected.
         """
         runtime = self._runtime
-        if runtime.pending:
-            self._check_restored()
         training = bool(training) and self.trainable
-        variant, flat = runtime.program.select(self._bind(inputs), training)
-        policy = Policy(training, self.batch_norm, self.batch_norm_momentum, self.dropout, tuple(self.relaxed))
-        frozen = self._frozen_keys(variant) if training and runtime.program.has_training_variant else frozenset()
-        graph = runtime.graph(variant, frozen, policy)
+        variant, graph, feeds, texts = self.prepared(inputs, training)
         context = Context(
             runtime.resources,
             training=training,
             compute_dtype=self.compute_dtype,
             seed_generator=self.seed_generator,
             max_iterations=self.max_iterations,
+            remat=self.remat,
         )
-        runtime.check_sizes(variant.inference, variant, flat)
-        specs = [spec for s in input_structures(runtime.program, variant) for spec in tensors(s)]
-        feeds = [self._feed(value, spec) for value, spec in zip(flat, specs, strict=True)]
-        texts = [i for i, spec in enumerate(specs) if spec.dtype == "string"]
         if texts:
             values = runtime.text_program(graph, texts).run(context, feeds)
         else:
@@ -302,6 +300,24 @@ class KerasLayer(Tapped, TrainableTree, keras.Model):  # type: ignore[misc]
         answers = iter([as_output(v, shape) for v, shape in zip(values, shapes, strict=True)])
         outputs = rebuild(variant.trace.outputs, answers, compose)
         return self._pick(outputs)
+
+    def prepared(self, inputs: Any, training: bool) -> tuple[Variant, Graph, list[Any], list[int]]:
+        """What a call runs: the variant, its graph with the user's policies, what is fed to it, and which of that are strings.
+
+        Raises:
+            InputError: the inputs do not fit; says what was expected.
+        """
+        runtime = self._runtime
+        if runtime.pending:
+            self._check_restored()
+        variant, flat = runtime.program.select(self._bind(inputs), training)
+        policy = Policy(training, self.batch_norm, self.batch_norm_momentum, self.dropout, tuple(self.relaxed))
+        frozen = self._frozen_keys(variant) if training and runtime.program.has_training_variant else frozenset()
+        graph = runtime.graph(variant, frozen, policy)
+        runtime.check_sizes(variant.inference, variant, flat)
+        specs = [spec for s in input_structures(runtime.program, variant) for spec in tensors(s)]
+        feeds = [self._feed(value, spec) for value, spec in zip(flat, specs, strict=True)]
+        return variant, graph, feeds, [i for i, spec in enumerate(specs) if spec.dtype == "string"]
 
     def _bind(self, inputs: Any) -> dict[str, Any]:
         """The inputs by parameter (callables) or input name (signatures), with `arguments` beside them."""
@@ -518,6 +534,7 @@ class KerasLayer(Tapped, TrainableTree, keras.Model):  # type: ignore[misc]
             "lift_constants": self.lift_constants,
             "batch_norm_momentum": self.batch_norm_momentum,
             "dropout": self.dropout,
+            "remat": self.remat,
             "relaxed": [list(rule) for rule in self.relaxed],
             "trained": trained,
             "artifact": load.embed(self._runtime.artifact),

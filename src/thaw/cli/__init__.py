@@ -10,7 +10,7 @@ from thaw.errors import ThawError
 
 app = typer.Typer(
     name="thaw",
-    help="Open pretrained TensorFlow-era models as Keras 3 models: inspect, explain, fine-tune, convert, export.",
+    help="Open pretrained TensorFlow-era models as Keras 3 models: inspect, explain, profile, fine-tune, convert, export.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -26,17 +26,17 @@ Backend = Annotated[
 def root(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Open pretrained TensorFlow-era models as Keras 3 models: inspect, explain, fine-tune, convert, export."""
+    """Open pretrained TensorFlow-era models as Keras 3 models: inspect, explain, profile, fine-tune, convert, export."""
     if debug:
         os.environ["THAW_DEBUG"] = "1"
 
 
 def main() -> None:
     """The entry point of the command `thaw`."""
-    from thaw.cli import convert, explain, export, finetune, inspect
+    from thaw.cli import convert, explain, export, finetune, inspect, profile
 
     if not app.registered_commands:
-        for command in (inspect, explain, finetune, convert, export):
+        for command in (inspect, explain, profile, finetune, convert, export):
             command.add_to(app)
     try:
         app()

@@ -73,6 +73,8 @@ class Context:
         writes: None where an assignment changes the variable at once; a dict (key -> value) where an enclosing loop or branch
             carries assignments itself: then `read` answers from it first and `assign` only records.
         loop_bounds: how often an inner loop runs at most, by the id of its body, where the loop around it has found out.
+        remat: in how many segments a training step computes its activations a second time instead of keeping them; True: the
+            square root of the number of ops; 0 or False: none. Bodies of loops and branches have their own ways.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Context:
         max_iterations: int | None = None,
         assign: Callable[[str, Value], bool] | None = None,
         loop_bounds: Mapping[int, int] | None = None,
+        remat: bool | int = False,
     ) -> None:
         self.resources = resources
         self.training = training
@@ -95,6 +98,7 @@ class Context:
         self.max_iterations = max_iterations
         self.allowed = assign
         self.loop_bounds = dict(loop_bounds or {})
+        self.remat = remat
         self.node: Node = Node("", "")
 
     def child(self, **changes: Any) -> "Context":
@@ -312,6 +316,7 @@ class Plan:
         self.size = len(slots)
         self.names = {number: tensor for tensor, number in slots.items()}
         self._plan_frees()
+        self.segments: dict[int, Any] = {}  # of `rematerialization`, by how many were wanted
 
     def _add(self, node: Node, library: Mapping[str, Graph], compute_dtype: str, slot: Callable[[Tensor], int]) -> None:
         called = callee(node, library)
@@ -351,21 +356,31 @@ class Plan:
             values[number] = value
         for number, value in self.constants:
             values[number] = value
-        for step, targets in zip(self.steps, self.targets, strict=True):
-            result = self._apply(step, context, [values[i] for i in step.inputs])
-            if isinstance(result, (tuple, list)):
-                for index, number in targets:
-                    if index >= len(result):
-                        there = [f"{step.node.name}:{i}" for i in range(len(result))]
-                        raise DanglingReferenceError(f"Graph {self.graph.name!r}", "tensor", f"{step.node.name}:{index}", there)
-                    values[number] = result[index]
-            else:
-                for _, number in targets:
-                    values[number] = result
-            for number in step.free:
-                values[number] = None
+        if context.remat and context.training:
+            from thaw.lowering import rematerialization  # which runs steps of a plan, and so imports this file
+
+            rematerialization.advance(self, context, values)
+        else:
+            for index, step in enumerate(self.steps):
+                self.advance(index, context, values)
+                for number in step.free:
+                    values[number] = None
         results = [values[number] for number in self.outputs]
         return [context.read(r.key) if isinstance(r, Handle) and r.reference else r for r in results]
+
+    def advance(self, index: int, context: Context, values: list[Value]) -> None:
+        """Runs the step of that index: takes its inputs from `values`, by slot, and puts its outputs there."""
+        step, targets = self.steps[index], self.targets[index]
+        result = self._apply(step, context, [values[i] for i in step.inputs])
+        if isinstance(result, (tuple, list)):
+            for output, number in targets:
+                if output >= len(result):
+                    there = [f"{step.node.name}:{i}" for i in range(len(result))]
+                    raise DanglingReferenceError(f"Graph {self.graph.name!r}", "tensor", f"{step.node.name}:{output}", there)
+                values[number] = result[output]
+        else:
+            for _, number in targets:
+                values[number] = result
 
     def _apply(self, step: Step, context: Context, arguments: list[Value]) -> Value:
         lowering = step.lowering
