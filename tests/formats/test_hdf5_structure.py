@@ -181,3 +181,23 @@ def test_a_trial_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "m.h5").write_bytes(UNUSUAL["latest"])
     monkeypatch.setattr(hdf5_rehearsal, "__file__", str(tmp_path / "trial.py"))
     assert "does not survive it" in hdf5_rehearsal.rehearse(tmp_path / "m.h5")
+
+
+def test_arrays_that_share_their_values_are_refused() -> None:
+    """Else a small file could ask for the reading of the same megabyte a million times."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file["whole"] = np.zeros(100_000, "uint8")
+        place = file["whole"].id.get_offset()
+        file.create_dataset("empty", (100_000,), "uint8")  # never written: it lies nowhere yet
+    data = buffer.getvalue()
+    check(data, "test")
+    with pytest.raises(CorruptFileError, match="its arrays claim 200000 bytes"):
+        check(data.replace(struct.pack("<QQ", 2**64 - 1, 100_000), struct.pack("<QQ", place, 100_000)), "test")
+
+
+def test_an_array_under_two_names_is_read_once() -> None:
+    def link(file: h5py.File) -> None:
+        file["again"] = file["group/array"]
+
+    check(edited(link), "test")

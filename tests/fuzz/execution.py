@@ -5,6 +5,7 @@ and system, so a busy machine does not lie) whose signal writes the Python stack
 address space that makes allocations fail. POSIX only; the parent that survives such an end is `fuzz.run`.
 """
 
+import contextlib
 import faulthandler
 import gc
 import hashlib
@@ -94,11 +95,13 @@ def bounded(stack_file: IO[str], memory: int) -> Iterator[None]:
     gc.collect()
     gc.freeze()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (address_space() + memory, hard))
+    with contextlib.suppress(ValueError, OSError):  # systems without such a limit
+        resource.setrlimit(resource.RLIMIT_AS, (address_space() + memory, hard))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
         faulthandler.unregister(signal.SIGPROF)
 
 

@@ -32,6 +32,7 @@ def endless():
 BREACHES = {
     "wrong_error": lambda: {}["key"],
     "hang": endless,
+    "hang_in_c": lambda: sum(range(10**13)),
     "memory": lambda: bytearray(4 << 30),
     "crash": lambda: ctypes.string_at(0),
     "none": lambda: None,
@@ -57,6 +58,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, d
     [
         ("wrong_error", "wrong error", "raised KeyError"),
         ("hang", "hang", "took more than 1.0 s of processor time"),
+        ("hang_in_c", "hang", "took more than 1.0 s of processor time"),
         ("memory", "wrong error", "raised MemoryError"),
         ("crash", "crash", "SIGSEGV"),
     ],

@@ -23,6 +23,7 @@ _MOST_OBJECTS = 200_000
 _MOST_DEPTH = 64
 _MOST_AXES = 32
 _MOST_LEVELS = 12
+_LONGEST_NAME = 65_536
 _LARGEST = 2**62
 # Deflate cannot do better than 1032:1.
 _MOST_INFLATION, _SLACK = 1100, 65_536
@@ -78,6 +79,7 @@ class _Walk:
         self.leaf = self.internal = 0
         self.seen: set[int] = set()
         self.heaps: dict[int, dict[int, int]] = {}
+        self.links = self.stored = 0
 
     def run(self) -> None:
         """From the superblock on."""
@@ -96,6 +98,7 @@ class _Walk:
         if not 96 <= end <= self.end or not 0 < self.leaf < 4096 or not 0 < self.internal < 4096:
             raise _Damage(f"its superblock says that it ends at byte {end}, and it has {self.end}")
         self.end = end
+        groups: set[int] = set()
         pending = [(self.entry(head, 56), 0)]
         while pending:
             (address, cached), depth = pending.pop()
@@ -103,14 +106,17 @@ class _Walk:
                 raise _Damage(f"groups are nested deeper than {_MOST_DEPTH}")
             if len(self.seen) > _MOST_OBJECTS:
                 raise _Damage(f"it holds more than {_MOST_OBJECTS} objects")
+            if address in groups or (address in self.seen and cached is not None):
+                raise _Damage(f"the group at byte {address} occurs twice")
+            if address in self.seen:
+                continue
+            self.seen.add(address)
             table = self.object(address)
             if cached is not None and cached != table:
                 raise _Damage(f"the object at byte {address} is not the group as which it is listed")
             if table is not None:
-                if depth and address in self.seen:
-                    raise _Damage(f"the group at byte {address} occurs twice")
-                pending += [(child, depth + 1) for child in self.group(*table) if child[0] not in self.seen or child[1]]
-            self.seen.add(address)
+                groups.add(address)
+                pending += [(child, depth + 1) for child in self.group(*table)]
 
     # ---- bytes ----
 
@@ -137,6 +143,9 @@ class _Walk:
             count = _H.unpack_from(head, 6)[0]
             if head[:5] != b"SNOD\x01" or count > 2 * self.leaf:
                 raise _Damage(f"the list of a group's members at byte {leaf} is none, or has {count} of them")
+            self.links += count
+            if self.links > _MOST_OBJECTS:
+                raise _Damage(f"its groups have more than {_MOST_OBJECTS} members")
             rows = self.read(leaf + 8, 40 * count, "list of a group's members")
             for at in range(0, 40 * count, 40):
                 name, cached = _Q.unpack_from(rows, at)[0], _I.unpack_from(rows, at + 16)[0]
@@ -166,7 +175,7 @@ class _Walk:
 
     def name(self, segment: int, size: int, offset: int) -> None:
         """A name in a heap must begin and end inside it."""
-        if offset >= size or self.data.find(b"\0", segment + offset, segment + size) < 0:
+        if offset >= size or self.data.find(b"\0", segment + offset, segment + min(size, offset + _LONGEST_NAME)) < 0:
             raise _Damage(f"a name lies at byte {offset} of a heap of {size}")
 
     def tree(self, root: int, kind: int, key: int, most: int) -> Iterator[tuple[bytes, int]]:
@@ -357,7 +366,7 @@ class _Walk:
         elif how == 1:
             address, size = Struct("<QQ").unpack(_piece(message, 2, 16))
             if address != _NOWHERE:
-                self.read(address, size, "array")
+                self.values(address, size, "array")
             if (size != claimed and not (address == _NOWHERE and size == 0)) or filters:
                 raise _Damage(f"an array of {claimed} bytes has {size} of them stored")
         elif how == 2 and shape is not None:
@@ -378,7 +387,8 @@ class _Walk:
 
     def piece(self, at: int, size: int, whole: int, filters: list[int]) -> None:
         """A stored piece must unpack to exactly as many bytes as it stands for: the library does not look."""
-        stored = self.read(at, size, "piece of an array")
+        self.values(at, size, "piece of an array")
+        stored = self.data[at : at + size] if filters else b""
         if whole > size * _MOST_INFLATION + _SLACK:
             raise _Damage(f"a piece of an array claims {whole} bytes, and {size} are stored")
         for number in reversed(filters):
@@ -389,8 +399,17 @@ class _Walk:
                     stored = zlib.decompressobj().decompress(stored, whole + 4 * len(filters) + 1)
                 except zlib.error as error:
                     raise _Damage(f"a piece of an array does not unpack ({error})") from None
-        if len(stored) != whole:
-            raise _Damage(f"a piece of an array gives {len(stored)} bytes, not {whole}")
+        found = len(stored) if filters else size
+        if found != whole:
+            raise _Damage(f"a piece of an array gives {found} bytes, not {whole}")
+
+    def values(self, at: int, size: int, what: str) -> None:
+        """Values must lie inside the file, and no two arrays share theirs: so the whole is never more than the file."""
+        if at + size > self.end:
+            raise _Damage(f"a {what} lies at bytes {at}..{at + size}, and the file ends at {self.end}")
+        self.stored += size
+        if self.stored > self.end:
+            raise _Damage(f"its arrays claim {self.stored} bytes, and it has {self.end}")
 
     # ---- attributes ----
 
