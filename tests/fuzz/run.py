@@ -6,6 +6,8 @@ their samples join the seeds. Figures and findings go to a folder; the result is
 """
 
 import argparse
+import contextlib
+import ctypes
 import hashlib
 import json
 import mmap
@@ -40,6 +42,9 @@ GROWTH = 300 << 20
 MOST_PLACES = 5000
 LARGEST_SAMPLE = 200_000
 NEXT_CHILD, DONE = 3, 0
+M_ARENA_MAX = -8
+"""Of the C library's mallopt."""
+
 FEWEST = 20
 """Executions of a child, however little time is left when its seeds are read."""
 
@@ -307,6 +312,8 @@ class Fuzzer:
 
 def main() -> int:
     """The command; see `make fuzz`."""
+    with contextlib.suppress(AttributeError, OSError):  # else each thread of the backend asks for 64 MB of address space
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
     parser = argparse.ArgumentParser(description="Damaged files of every format, until a bound is broken or time is over.")
     parser.add_argument("--seconds", type=float, help="of all formats together (60)")
     parser.add_argument("--executions", type=int, help="of all formats together, instead of seconds")

@@ -188,3 +188,22 @@ def test_calls_that_double_at_every_step_are_refused() -> None:
     sample = with_functions({"frozen.pb": proto.SerializeToString()}, f40="")
     outcome = execute(TARGETS["frozen"], sample)
     assert isinstance(outcome.error, GraphTooLargeError)
+
+
+@pytest.mark.parametrize("sliced", [False, True], ids=["whole", "in-slices"])
+def test_tensors_of_more_axes_than_numpy_has_are_refused(sliced: bool) -> None:
+    header = new("BundleHeaderProto", num_shards=1).SerializeToString()
+    entry = new("BundleEntryProto", dtype=1, size=4, crc32c=masked(crc32c(bytes(4))))
+    for _ in range(100):
+        entry.shape.dim.add(size=1)
+    if sliced:
+        del entry.shape.dim[1:]
+        for _ in range(300):
+            entry.slices.add().extent.add(length=1)
+        entry.slices[0].extent.extend([entry.slices[0].extent[0]] * 300)
+    sample = {INDEX: write_table({b"": header, b"w": entry.SerializeToString()}), DATA: bytes(4)}
+    assert not problem("variables_index", sample)
+    constant = parse("GraphDef", graph("c Const", "y Neg c")["frozen.pb"], "test")
+    for _ in range(100):
+        constant.node[0].attr["value"].tensor.tensor_shape.dim.add(size=1)
+    assert not problem("frozen", {"frozen.pb": constant.SerializeToString()})

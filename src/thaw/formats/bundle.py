@@ -64,6 +64,12 @@ class Bundle:
             self._entries[key] = parse("BundleEntryProto", self._table[key], self.origin)
         return self._entries[key]
 
+    def _slice(self, key: str, extents: Message) -> Message:
+        """The entry of one slice of a tensor."""
+        if len(extents.extent) > MOST_AXES:
+            raise CorruptFileError(self.origin, f"a slice of {key!r} has {len(extents.extent)} axes")
+        return self._entry(slice_key(key, extents))
+
     def shape(self, key: str) -> tuple[int, ...]:
         """The shape of the tensor of that key, the whole one where it lies there in slices."""
         return self._shape(self._entry(key.encode()), key)
@@ -90,7 +96,7 @@ class Bundle:
             return self._read(entry, key)
         shape = self._shape(entry, key)
         kind = numpy_type(name_of(entry.dtype), self.origin)
-        parts = [(s, self._entry(slice_key(key, s))) for s in entry.slices]
+        parts = [(s, self._slice(key, s)) for s in entry.slices]
         stored = sum(math.prod(d.size for d in part.shape.dim) for _, part in parts)
         if stored != math.prod(shape):
             raise CorruptFileError(
@@ -118,7 +124,7 @@ class Bundle:
         wanted = tuple(slice(s, s + n) for s, n in zip(start, length, strict=True))
         for extents in entry.slices:
             if _place(extents, shape) == wanted:
-                part = self._entry(slice_key(key, extents))
+                part = self._slice(key, extents)
                 if self._shape(part, key) == length:
                     return self._read(part, key)
         return self.read(key)[wanted]

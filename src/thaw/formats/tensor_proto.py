@@ -22,8 +22,8 @@ LARGEST_FILL = 2**26
 Of four bytes each, that is; of wider ones fewer.
 """
 
-MOST_AXES = 254
-"""TensorFlow's own bound."""
+MOST_AXES = 32
+"""What every numpy has; TensorFlow's own bound is 254, and its ops take eight or so."""
 
 _FIELDS = {
     "float32": "float_val", "float64": "double_val", "int64": "int64_val", "bool": "bool_val", "string": "string_val",

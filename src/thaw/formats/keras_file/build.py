@@ -148,10 +148,12 @@ class _Builder:
             if shape is not None:
                 own = LayerSpec(f"{first.name}_input", "input", "InputLayer", {"dtype": dtype}, input_shape=shape)
                 if first.kind in ("layer", "wrapper"):
-                    model.add(self._input(own))
+                    with self._explained(first):
+                        model.add(self._input(own))
         for child in spec.children:
             if child.kind == "input":
-                model.add(self._input(child))
+                with self._explained(child):
+                    model.add(self._input(child))
                 continue
             if child.kind not in ("layer", "functional", "sequential", "wrapper"):
                 raise ConfigNotNativeError(self.shown, reason=f"The {child.class_name} {child.name!r} stands in a Sequential.")
