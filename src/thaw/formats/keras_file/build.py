@@ -184,11 +184,11 @@ class _Builder:
         if spec.config.get("unroll") and len(shape) > 1 and (shape[1] or 0) > _MOST_UNROLLED:
             raise CorruptFileError(self.shown, f"{name} unrolls {shape[1]} steps in its model config")
         if spec.class_name == "Normalization" and self.elements is not None:
-            axes = spec.config.get("axis")
+            axes, features = spec.config.get("axis"), 1
             for axis in axes if isinstance(axes, list | tuple) else [axes]:
-                features = shape[axis] if isinstance(axis, int) and -len(shape) <= axis < len(shape) else None
-                if (features or 0) > self.elements:
-                    raise CorruptFileError(self.shown, f"{name} declares statistics of {features} features")
+                features *= shape[axis] or 1 if isinstance(axis, int) and -len(shape) <= axis < len(shape) else 1
+            if features > max(self.elements, 1):
+                raise CorruptFileError(self.shown, f"{name} declares statistics of {features} features")
 
     def call(self, spec: LayerSpec, layer: Any, call: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """The output of one use of a layer on symbolic tensors."""
