@@ -298,3 +298,29 @@ def test_a_multiple_of_the_rate_is_the_rate_of_an_optimizer_of_its_own(name: str
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8)
     multiply_rates(model, {})
     assert memory_of(model.optimizer).rates == {}
+
+
+DECAYING = {
+    "adamw": lambda rate: excluding(o.AdamW(rate, weight_decay=0.5)),
+    "sgd": lambda rate: o.SGD(rate, weight_decay=0.5),
+    "muon": lambda rate: o.Muon(rate, adam_lr_ratio=1, weight_decay=0.5, adam_weight_decay=0.25),
+}
+
+
+@pytest.mark.parametrize("name", DECAYING)
+def test_weight_decay_goes_with_the_multiple_of_the_rate(name: str) -> None:
+    """In the first step each layer moves as under an optimizer with its own rate, decay included; at 0 it stays."""
+    model = tower(DECAYING[name](0.02))
+    multiply_rates(model, {"d0": 0.25, "d1": 0.0})
+    begun = values(model.weights)
+    decays = (model.optimizer.weight_decay, getattr(model.optimizer, "adam_weight_decay", None))
+    model.train_on_batch(X8, Y8)
+    slow, untouched = tower(DECAYING[name](0.005)), tower(DECAYING[name](0.02))
+    for other in (slow, untouched):
+        other.train_on_batch(X8, Y8)
+    for a, b in zip(values(model.weights[:2]), values(slow.weights[:2]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8)
+    assert same(values(model.weights[2:4]), begun[2:4])
+    for a, b in zip(values(model.weights[4:]), values(untouched.weights[4:]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8)
+    assert decays == (model.optimizer.weight_decay, getattr(model.optimizer, "adam_weight_decay", None))

@@ -11,7 +11,7 @@ import os
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import keras
@@ -272,6 +272,38 @@ def hook_update(optimizer: keras.Optimizer, replacement: Callable[..., None]) ->
     put_over(optimizer, "_backend_update_step", replacement)
 
 
+def hook_decay(optimizer: keras.Optimizer, rate_of: Callable[[keras.Variable], float]) -> None:
+    """Scale an optimizer's decay of each variable with the multiple of the learning rate that `rate_of` gives for it."""
+    reference = weakref.ref(optimizer)
+
+    def decay(variables: Sequence[keras.Variable]) -> None:
+        itself = reference()
+        assert itself is not None
+        groups: dict[float, list[keras.Variable]] = {}
+        for variable in variables:
+            if itself._use_weight_decay(variable):
+                groups.setdefault(rate_of(variable), []).append(variable)
+        for rate, members in groups.items():
+            with _scaled_decay(itself, rate):
+                own_method(itself, "_apply_weight_decay")(members)
+
+    put_over(optimizer, "_apply_weight_decay", decay)
+
+
+@contextmanager
+def _scaled_decay(optimizer: keras.Optimizer, rate: float) -> Iterator[None]:
+    """Within it the optimizer's decays (Muon has two) are `rate` times what they are."""
+    begun = {name: vars(optimizer).get(name) for name in ("weight_decay", "adam_weight_decay")}
+    begun = {name: value for name, value in begun.items() if isinstance(value, (int, float))}
+    try:
+        for name, value in begun.items():
+            put_over(optimizer, name, value * rate)
+        yield
+    finally:
+        for name, value in begun.items():
+            put_over(optimizer, name, value)
+
+
 def hook_gradients(optimizer: keras.Optimizer, prepare: Callable[[Sequence[Any]], Sequence[Any]]) -> None:
     """Let gradients go through `prepare` before an optimizer applies them."""
     reference = weakref.ref(optimizer)
@@ -375,6 +407,8 @@ _JAX_SIGNATURES: dict[str, tuple[str, ...]] = {
 _OPTIMIZER_SIGNATURES: dict[str, tuple[str, ...]] = {
     "build": ("variables",),
     "_backend_update_step": ("grads", "trainable_variables", "learning_rate"),
+    "_apply_weight_decay": ("variables",),
+    "_use_weight_decay": ("variable",),
     "_get_variable_index": ("variable",),
     "_untrack_variable": ("variable",),
     "_track_variable": ("variable",),

@@ -5,6 +5,7 @@ the step count and the learning rate of that group; slots and formulas stay the 
 gradients of some rows only are updated there. May import this package's hooks, memory and row_gradients.
 """
 
+import functools
 import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -51,6 +52,8 @@ def scale_rates(optimizer: keras.Optimizer, rates: Mapping[int, float]) -> bool:
 def take_over(optimizer: keras.Optimizer) -> None:
     """Put the grouping update over an optimizer that holds slots itself, if its variables differ in anything."""
     memory, built = memory_of(optimizer), hooks.built_on(optimizer)
+    if any(memory.rates.get(id(v), 1.0) != 1.0 for v in built):
+        hooks.hook_decay(optimizer, functools.partial(_rate_of, weakref.ref(optimizer)))
     differ = any(_group_of(optimizer, memory, v) != (0, 1.0) for v in built)
     by_rows = row_gradients.leaves_zero_rows(optimizer) and any(map(row_gradients.is_table, built))
     if differ or (by_rows and hooks.backend() != "tensorflow"):
@@ -67,6 +70,14 @@ def take_over(optimizer: keras.Optimizer) -> None:
                 _update_by_group(itself, hooks.own_update(itself), _groups(itself, grads, variables), learning_rate)
 
         hooks.hook_update(optimizer, update)
+
+
+def _rate_of(reference: "weakref.ref[keras.Optimizer]", variable: keras.Variable) -> float:
+    """A variable's multiplier."""
+    optimizer = reference()
+    assert optimizer is not None
+    known = hooks.built_on(optimizer)[hooks.position(optimizer, variable)]
+    return memory_of(optimizer).rates.get(id(known), 1.0)
 
 
 def _group_of(optimizer: keras.Optimizer, memory: Memory, variable: keras.Variable) -> tuple[int, float]:

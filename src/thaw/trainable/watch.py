@@ -114,7 +114,8 @@ def unwatch(model: keras.Model) -> None:
 def multiply_rates(model: keras.Model, rates: Mapping[What, float] | Iterable[tuple[What, float]]) -> keras.Model:
     """Give parts of a compiled model their own multiple of the learning rate, from the next step on; watches the model.
 
-    Works with any optimizer and with any schedule of its learning rate. Weight decay keeps the common rate.
+    Works with any optimizer and with any schedule of its learning rate. Weight decay goes with the rate, as for the
+    parameter groups of PyTorch's optimizers: a part at a tenth of the rate decays at a tenth too.
 
     Args:
         model: a compiled Keras model.
