@@ -19,7 +19,7 @@ from thaw.graph.free_sizes import free_sizes
 from thaw.graph.ir import Graph, Shape, TensorSpec
 from thaw.graph.lift_constants import spelt_statistics
 from thaw.graph.moving_statistics import HANDLES, freeze_updates, statistic_keys
-from thaw.graph.partial import Wanted, piece
+from thaw.graph.partial import Wanted, only_output, piece
 from thaw.graph.program import Program, Variant, input_structures, leaves, ready, tensors
 from thaw.graph.prune import bodies
 from thaw.graph.relax import relax
@@ -71,7 +71,8 @@ class Runtime:
         self.texts: dict[int, tuple[Graph, TextProgram]] = {}
         self.pending = False  # made without weights, which must be loaded before a call
         self.warned = False
-        self.whole = program  # before a piece was cut out of it
+        self.whole = program  # before a piece was cut out of it, or one output was chosen
+        self.is_piece = False
         self.published: Program | None = None  # before its sizes were freed
         self.sizes: dict[tuple[object, ...], Graph] = {}  # what was checked for which graph
         self.symbols: Any = None
@@ -135,9 +136,13 @@ class Runtime:
         self.sizes[key] = graph  # kept, so that its id stays its own
 
     def sources(self, *, only_used: bool) -> list[VariableSource]:
-        """The variables, in the order in which the graph uses them; those that it does not use come last, or not at all."""
+        """The variables, in the order in which the graph uses them; those that it does not use come last, or not at all.
+
+        Without `only_used` the order is that of the whole graph, whichever output is chosen: saved weights lie in it.
+        """
         position: dict[str, int] = {}
-        variants = (*self.program.variants, *self.program.training_variants)
+        program = self.program if only_used else self.whole
+        variants = (*program.variants, *program.training_variants)
         for graph in (*(v.inference for v in variants[:1]), *(v.training for v in variants)):
             for key in usage_order(graph, order(graph)):
                 position.setdefault(key, len(position))
@@ -147,9 +152,10 @@ class Runtime:
         return sorted(sources, key=lambda s: position.get(s.key, len(position)))
 
     def statistics(self) -> set[str]:
-        """Keys of the moving statistics."""
+        """Keys of the moving statistics; of a piece, those that it has."""
         found: set[str] = set()
-        for variant in (*self.program.variants, *self.program.training_variants):
+        program = self.program if self.is_piece else self.whole
+        for variant in (*program.variants, *program.training_variants):
             found |= {u.key for u in variant.updates} | statistic_keys(variant.inference) | spelt_statistics(variant.inference)
         return found
 
@@ -249,11 +255,14 @@ def choose(artifact: Artifact, choice: Choice) -> Runtime:
         needed = {key: artifact.variables[key] for key in usage_order(graph, order(graph)) if key in artifact.variables}
         return found_shapes(graph, Resources(needed, library, artifact.files), specs)
 
-    if choice.outputs is not None or choice.inputs is not None:
-        one = key or ("default" if signature is not None and artifact.format == "tf1_hub" and not as_dict else None)
+    one = key or ("default" if signature is not None and artifact.format == "tf1_hub" and not as_dict else None)
+    if choice.outputs is None and choice.inputs is None:
+        program = only_output(program, one) if one is not None else program
+    else:
         program = piece(program, choice.outputs, choice.inputs, output_key=one, arguments=choice.arguments, trace=trace)
     runtime = Runtime(artifact, program, signature)
     runtime.whole = whole
+    runtime.is_piece = choice.outputs is not None or choice.inputs is not None
     if choice.free_sizes and choice.inputs is None:
         runtime.published = published
     runtime.resources = Resources({}, library, artifact.files)

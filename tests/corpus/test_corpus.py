@@ -90,9 +90,6 @@ def test_rows_of_ones_with_which_keras_tries_a_model_out_are_empty_strings() -> 
 
 
 @pytest.mark.skipif(not (MODELS / "d_tfx_taxi_trained").is_dir(), reason="the recorded models are no part of the project")
-@pytest.mark.xfail(
-    keras.backend.backend() == "jax", strict=True, reason="the signature's other output is strings, which no compiled step gives"
-)
 def test_serialized_examples_go_through_fit() -> None:
     with layouts.laid_out(MODELS / "d_tfx_taxi_trained") as path:
         layer = thaw.KerasLayer(path, trainable=True, signature="serving_default", output_key="scores")

@@ -14,7 +14,7 @@ import numpy as np
 from thaw.errors import InsideLoopError, PieceError, UnknownTensorError
 from thaw.graph.frames import EXIT, MERGE, NEXT, SWITCH, V1_CONTROL_FLOW, find_frames, sort
 from thaw.graph.inline_functions import inline_functions
-from thaw.graph.ir import CompositeSpec, Graph, Node, Shape, Structure, Tensor, TensorSpec
+from thaw.graph.ir import Graph, Node, Shape, Structure, Tensor, TensorSpec
 from thaw.graph.moving_statistics import variable_key
 from thaw.graph.program import Program, Variant, input_structures, is_for_training, leaves, ready, same_constant, tensors
 from thaw.graph.prune import bodies, prune, reach
@@ -147,14 +147,32 @@ def _specs(wanted: Wanted, found: Sequence[Tensor], flat: Graph) -> Structure:
 def _own_outputs(variant: Variant, flat: Graph, key: str | None) -> tuple[Structure, list[Tensor]]:
     """What comes out of `variant` by itself; only the output `key` of a dict where one is chosen."""
     outputs = variant.trace.outputs
-    if key is None or not isinstance(outputs, dict) or not isinstance(outputs.get(key), TensorSpec):
+    if key is None or not isinstance(outputs, dict) or key not in outputs:
         return outputs, list(flat.outputs)
-    position = 0
-    for name in sorted(outputs):
-        if name == key:
-            break
-        position += sum(len(s.components) if isinstance(s, CompositeSpec) else 1 for s in leaves(outputs[name]))
-    return {key: outputs[key]}, [flat.outputs[position]]
+    position = sum(_count(outputs[name]) for name in outputs if name < key)
+    return {key: outputs[key]}, list(flat.outputs[position : position + _count(outputs[key])])
+
+
+def _count(structure: Structure) -> int:
+    """How many tensors a structure flattens to."""
+    return sum(1 for _ in tensors(structure))
+
+
+def only_output(program: Program, key: str) -> Program:
+    """`program` with the one output `key` where its outputs are a dict, so that what only the others need does not run.
+
+    What goes in stays: a caller gives what the publisher said. Updates stay too, as they do not hang on an output.
+    """
+
+    def chosen(variant: Variant) -> Variant:
+        if not isinstance(variant.trace.outputs, dict) or len(variant.trace.outputs) == 1 or key not in variant.trace.outputs:
+            return variant
+        outputs, out = _own_outputs(variant, variant.trace.graph, key)
+        trace = replace(variant.trace, outputs=outputs, graph=tap(variant.trace.graph, out))
+        return Variant(trace, variant.library, variant.update_ops, variant.kept, variant.absent)
+
+    variants, training = tuple(map(chosen, program.variants)), tuple(map(chosen, program.training_variants))
+    return replace(program, variants=variants, training_variants=training)
 
 
 def _find(flat: Graph, name: str, library: Mapping[str, Graph]) -> Tensor:
