@@ -57,7 +57,7 @@ def main() -> None:
         rng = Random(number)
         try:
             changed = pack(target.mutate(rng, sample_of(data), rng.choice(seeds)))
-        except LookupError:
+        except Exception:  # too damaged to be opened and damaged further
             return data
         return changed if len(changed) <= largest else data
 

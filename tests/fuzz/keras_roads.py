@@ -16,7 +16,7 @@ import numpy as np
 
 from fuzz.graph_roads import change_message
 from fuzz.mutation import change_json, damaged
-from fuzz.seeds import MODELS, SCRATCH, Sample
+from fuzz.seeds import MODELS, SCRATCH, Sample, single
 from thaw.errors import ThawError
 from thaw.formats.keras_file import hdf5, is_keras_file, open_keras_saved_model, read_keras_file
 from thaw.formats.keras_file.archive import open_archive
@@ -97,6 +97,32 @@ def new_hdf5_seeds() -> dict[str, Sample]:
         "order": made_hdf5(track_order=True),
     }
     return {name: {"m.h5": data} for name, data in made.items()}
+
+
+@cache
+def keras3_seeds(name: str) -> dict[str, Sample]:
+    """A model as Keras 3 itself saves it, under a name of that ending: several kinds of layers, optimizer included."""
+    import keras
+
+    model = keras.Sequential([
+        keras.Input((4,)), keras.layers.Dense(2, activation="relu"), keras.layers.BatchNormalization(),
+        keras.layers.Reshape((2, 1)), keras.layers.Bidirectional(keras.layers.GRU(2)),
+    ])  # fmt: skip
+    model.compile("adam", "mse")
+    with tempfile.TemporaryDirectory(prefix="thaw-fuzz-", dir=SCRATCH) as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save(Path(folder) / name)
+        return {f"keras3-{name}": {name: (Path(folder) / name).read_bytes()}}
+
+
+def h5_seeds() -> dict[str, Sample]:
+    """`.h5` files of Keras 1, 2 and 3."""
+    return keras3_seeds("m.h5") | hdf5_seeds() | single("keras2/*.h5", "m.h5", 22_000)
+
+
+def zip_seeds() -> dict[str, Sample]:
+    """`.keras` files of Keras 2 and 3."""
+    return keras3_seeds("m.keras") | single("keras2/*.keras", "m.keras", 22_000)
 
 
 def mutate_h5(rng: Random, sample: Sample, other: Sample) -> Sample:

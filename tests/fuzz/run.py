@@ -154,7 +154,7 @@ def work(target: Target, seed: int, shared: Shared, out: Path, stack_path: Path,
         while done < executions and (time.monotonic() < end or done < FEWEST):
             try:
                 changed = target.mutate(rng, corpus.choose(rng), rng.choice(seeds))
-            except LookupError:  # the one that was found lacks the part to be damaged
+            except Exception:  # the one that was found is too damaged to be opened and damaged further
                 changed = target.mutate(rng, rng.choice(seeds), rng.choice(seeds))
             shared.begin(changed)
             arm(SECONDS)

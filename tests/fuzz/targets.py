@@ -19,6 +19,7 @@ from fuzz.graph_roads import (
 from fuzz.keras_roads import (
     config_road,
     config_seeds,
+    h5_seeds,
     hdf5_road,
     hdf5_seeds,
     keras_archive_road,
@@ -31,6 +32,7 @@ from fuzz.keras_roads import (
     mutate_metadata,
     new_hdf5_road,
     new_hdf5_seeds,
+    zip_seeds,
 )
 from fuzz.seeds import DATA, INDEX, LARGEST, Target, folders, single
 
@@ -63,9 +65,29 @@ TARGETS = {
         Target("hdf5", 4, lambda: hdf5_seeds() | single("keras2/*.h5", "m.h5", 15_000), mutate_h5, hdf5_road),
         Target("hdf5_new", 0.5, new_hdf5_seeds, mutate_h5, new_hdf5_road),
         Target("keras_config", 2, config_seeds, mutate_config, config_road),
-        Target("keras_archive", 1, lambda: single("keras2/*.keras", "m.keras", 22_000), mutate_keras_zip, keras_archive_road),
-        Target("h5", 2, lambda: hdf5_seeds() | single("keras2/*.h5", "m.h5", 22_000), mutate_h5_config, keras_file_road, True),
-        Target("keras", 2, lambda: single("keras2/*.keras", "m.keras", 22_000), mutate_keras_zip, keras_file_road, True),
+        Target(
+            "keras_archive",
+            1,
+            zip_seeds,
+            mutate_keras_zip,
+            keras_archive_road,
+        ),
+        Target(
+            "h5",
+            2,
+            h5_seeds,
+            mutate_h5_config,
+            keras_file_road,
+            True,
+        ),
+        Target(
+            "keras",
+            2,
+            zip_seeds,
+            mutate_keras_zip,
+            keras_file_road,
+            True,
+        ),
         Target(
             "keras_metadata",
             1,
