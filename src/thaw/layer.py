@@ -456,6 +456,9 @@ class KerasLayer(Tapped, TrainableTree, keras.Model):  # type: ignore[misc]
         Returns:
             uint8 of the texts' shape and two more axes (tokens, bytes): rows stay rows under shuffling and batching, and how many
             tokens a compiled step makes room for is said by the shape. Pack a whole data set at once, or texts of like length.
+            Where the layer gives a row a token, a step compiled by JAX gives as many rows as the longest of all texts packed
+            together has (other backends: the longest of the batch), and the rows past the end of a text are what TensorFlow
+            gives for it beside a longer one. Each such length is compiled for once.
 
         Raises:
             HubArgumentError: the layer takes no strings.
@@ -469,7 +472,9 @@ class KerasLayer(Tapped, TrainableTree, keras.Model):  # type: ignore[misc]
         variant = self.program.serving_variants[0]
         specs = [spec for s in input_structures(self.program, variant) for spec in tensors(s)]
         positions = [i for i, spec in enumerate(specs) if spec.dtype == "string"]
-        return self._runtime.text_program(variant.inference, positions).encode_strings(numpy_strings(texts))
+        given = self._pick(rebuild(variant.trace.outputs, leaves(variant.trace.outputs), lambda spec, parts: parts[0]))
+        long = any(isinstance(s, TensorSpec) and None in (s.shape or ())[1:] for s in keras.tree.flatten(given))
+        return self._runtime.text_program(variant.inference, positions).encode_strings(numpy_strings(texts), exact=long)
 
     def preprocessed_input(self) -> Any:
         """A Keras `Input` for what `preprocess` gives, of a module with one input of strings."""

@@ -81,6 +81,23 @@ def test_S8_padded_tokens_do_not_depend_on_the_padding():
     assert not kept[:, tokens.shape[1] :].any()
 
 
+SEVEN = s("the movie was good bad movie unknown", "", "the , movie")
+"""The most words are seven, for which steps are made for eight."""
+
+
+def test_S8_a_row_a_token_has_no_rows_too_many_in_a_compiled_step():
+    made = program(text_graphs.padded_tokens)
+    exact = run(made, SEVEN)[1]
+    assert exact.shape == (3, 7, text_graphs.DIM) and made.encode_strings(SEVEN).shape[1] == 8
+    np.testing.assert_allclose(run_compiled(made, made.encode_strings(SEVEN, exact=True))[1], exact, rtol=1e-6)
+
+
+def test_S8_room_stays_where_words_are_not_counted_as_the_graph_counts_them():
+    made = program(text_graphs.padded_tokens)
+    made._makes = lambda text, words: False
+    assert made.encode_strings(SEVEN, exact=True).shape[1] == 8
+
+
 def test_columns_of_strings_and_numbers_in_a_compiled_step():
     made = program(text_graphs.columns, (0, 1))
     kind, age, size = s("good", "bad", "?", shape=(3, 1)), s("1.5", "-2", "30"), np.array([[1], [2], [3]], "float32")
@@ -146,19 +163,19 @@ def test_preprocess_gives_numbers_for_a_data_pipeline():
 class Text(keras.layers.Layer):
     """What a layer must do to take packed strings: nothing but run the program."""
 
-    def __init__(self, made):
+    def __init__(self, made, which=0):
         super().__init__(autocast=False)
-        self.made = made
+        self.made, self.which = made, which
         self.supports_jit = BACKEND != "tensorflow"
         self.table = self.add_weight(shape=(len(text_graphs.WORDS) + 1, text_graphs.DIM), name="embeddings")
         self.table.assign(made.resources.variables["embeddings"])
         made.resources.variables["embeddings"] = self.table
 
     def call(self, packed):
-        return self.made.run(Context(self.made.resources), [packed])[0]
+        return self.made.run(Context(self.made.resources), [packed])[self.which]
 
     def compute_output_shape(self, shape):
-        return (shape[0], text_graphs.DIM)
+        return (shape[0], *[None] * self.which, text_graphs.DIM)
 
 
 @pytest.mark.parametrize("build", [text_graphs.sparse_mean, text_graphs.padded_tokens], ids=["S9-sparse", "S9-padded"])
@@ -183,3 +200,13 @@ def test_fit_on_strings_moves_the_rows_of_seen_words_only(build):
         rtol=1e-5,
         atol=1e-6,
     )
+
+
+def test_S9_fit_on_one_label_a_word():
+    made = program(text_graphs.padded_tokens)
+    model = keras.Sequential([Text(made, which=1), keras.layers.Dense(2)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    packed = made.encode_strings(SEVEN, exact=True)
+    history = model.fit(packed, np.zeros((3, 7), "int32"), batch_size=3, epochs=2, verbose=0)
+    assert history.history["loss"][1] < history.history["loss"][0]
+    assert model.predict(packed, verbose=0).shape == (3, 7, 2)

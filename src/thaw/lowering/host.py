@@ -98,6 +98,7 @@ class TextProgram:
         self._frames: dict[Any, Frame] = {}
         self._fillers: list[tuple[bytes, bool]] = []
         self._filled: dict[int, list[tuple[int, ...]]] = {}  # the boundary's shapes for one text of so many filler words
+        self._trial_text = b""  # stands for the batch with which Keras tries out a model on PyTorch
         self._missed: dict[int, int] = {}  # by how many words the first guess of a frame's filler was short, last time
 
     # What data pipelines use
@@ -107,17 +108,43 @@ class TextProgram:
         given = [self._as_host(i, value) for i, value in enumerate(inputs)]
         return self._host([given[i] for i in self.split.host_inputs])
 
-    def encode_strings(self, values: Any) -> np.ndarray:
-        """Strings as uint8 (..., tokens, width), with room for as many tokens as this graph makes of the longest of them."""
+    def encode_strings(self, values: Any, *, exact: bool = False) -> np.ndarray:
+        """Strings as uint8 (..., tokens, width), with room for as many tokens as this graph makes of the longest of them.
+
+        Args:
+            values: the strings.
+            exact: no room beyond that, because it would be seen in the outputs; else a few numbers of tokens serve all lengths.
+        """
         array = as_strings(values)
         texts = array.ravel().tolist()
         tokens = bucket(count_tokens(texts))
         compiled = keras.backend.backend() == "jax"  # elsewhere no step is made for a number of tokens
-        if compiled and len(self.string_inputs) == 1 and array.ndim == 1 and texts:
+        if len(self.string_inputs) == 1 and array.ndim == 1 and texts:
             longest = max(texts, key=len)
-            while tokens <= len(longest) and not self._holds(longest, tokens):
-                tokens = bucket(tokens + 1)
+            counted = self._counted(texts, longest) if exact else None
+            if counted is not None:
+                tokens, self._trial_text = counted
+            else:
+                while compiled and tokens <= len(longest) and not self._holds(longest, tokens):
+                    tokens = bucket(tokens + 1)
         return pack(array, tokens)
+
+    def _counted(self, texts: list[bytes], longest: bytes) -> tuple[int, bytes] | None:
+        """The most words in a text, and that text; None where it is not seen at once how the graph counts words."""
+        for words in (bytes.split, TOKEN.findall):
+            counts = {text: len(words(text)) for text in texts}
+            most = max(texts, key=counts.__getitem__)
+            if all(self._makes(text, counts[text]) for text in {most, longest, texts[0], texts[-1]} if counts[text]):
+                return counts[most] or 1, most
+        return None
+
+    def _makes(self, text: bytes, words: int) -> bool:
+        """Whether the graph makes of `text` what it makes of so many filler words."""
+        try:
+            filled, real = (self._host_on_texts([t]) for t in (self._filling(0, words), text))
+        except ThawError:
+            return False
+        return [v.shape for v in filled] == [v.shape for v in real]
 
     def _holds(self, text: bytes, words: int) -> bool:
         """Whether `words` filler words make at least as many tokens as `text`, seen in every size of the boundary."""
@@ -146,7 +173,7 @@ class TextProgram:
         """
         host_inputs = [inputs[i] for i in self.split.host_inputs]
         if not in_compiled_step(host_inputs):
-            if not self._fillers and self._are_trial(host_inputs):
+            if not self._fillers and not self._trial_text and self._are_trial(host_inputs):
                 self._find_fillers(self._measure(host_inputs)[0])
             boundary: list[Value] = self._host([self._as_host(i, inputs[i]) for i in self.split.host_inputs])
             return self._device(context, inputs, boundary)
@@ -211,7 +238,7 @@ class TextProgram:
     def _unpacked(self, k: int, value: np.ndarray) -> np.ndarray:
         """The k-th input of the host part, strings as strings."""
         is_text = self.split.host_inputs[k] in self.string_inputs
-        return unpack(value, self._filling(k, 1)) if is_text and value.dtype.kind != "O" else value
+        return unpack(value, self._trial_text or self._filling(k, 1)) if is_text and value.dtype.kind != "O" else value
 
     # Inside a step that JAX compiles
 
