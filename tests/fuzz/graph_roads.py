@@ -9,8 +9,10 @@ from functools import cache
 from random import Random
 from typing import Any
 
+from google.protobuf import text_format
+
 from fuzz.mutation import change, change_graph, change_table, damaged, texts
-from fuzz.seeds import DATA, INDEX, LARGEST, Sample, folders
+from fuzz.seeds import DATA, INDEX, LARGEST, Sample, folders, single
 from thaw import inspection
 from thaw.errors import ThawError
 from thaw.formats import MemoryFiles, read
@@ -79,6 +81,46 @@ def graph_mutation(file: str, kind: str) -> Callable[[Random, Sample, Sample], S
         return files
 
     return mutate
+
+
+@cache
+def text_seeds() -> dict[str, Sample]:
+    """A frozen graph and a SavedModel as text."""
+    frozen = next(iter(single("frozen/*.pb", "frozen.pb").values()))["frozen.pb"]
+    model = dict(next(iter(folders("tf1/half*", having="saved_model.pb").values())))
+    model.pop("tfhub_module.pb", None)
+    model["saved_model.pbtxt"] = as_text("SavedModel", model.pop("saved_model.pb"))
+    return {"frozen": {"graph.pbtxt": as_text("GraphDef", frozen)}, "saved_model": model}
+
+
+def as_text(kind: str, data: bytes) -> bytes:
+    """A message as text."""
+    return text_format.MessageToString(parse(kind, data, "a seed")).encode()
+
+
+NESTED = b'node { name: "x" attr { key: "a" value { func { attr { key: "a" value { list { func { '
+
+
+def mutate_text(rng: Random, sample: Sample, other: Sample) -> Sample:
+    """Damage to a graph as text: a field, a bracket, a quote, a number, or brackets without end."""
+    name = next(n for n in sample if n.endswith(".pbtxt"))
+    text = sample[name]
+    at, kind = rng.randrange(len(text) + 1), rng.randrange(5)
+    if kind == 0:
+        text = (
+            text[:at]
+            + rng.choice([b"{", b"}", b'"', b"'", b"\\", b"#", b"[", b"<", b"-", b": ", b"DT_FLOAT", b"\\x", b"9" * 5000])
+            + text[at:]
+        )
+    elif kind == 1:
+        text = NESTED[: rng.randrange(len(NESTED))] * rng.choice([1, 2, 300]) + text
+    elif kind == 2:
+        lines = text.split(b"\n")
+        lines.insert(rng.randrange(len(lines)), rng.choice(lines))
+        text = b"\n".join(lines)
+    else:
+        text = damaged(rng, text)
+    return {**sample, name: text}
 
 
 class Attempts:

@@ -15,6 +15,8 @@ from fuzz.graph_roads import (
     mutate_assets,
     mutate_data,
     mutate_index,
+    mutate_text,
+    text_seeds,
 )
 from fuzz.keras_roads import (
     config_road,
@@ -58,6 +60,7 @@ TARGETS = {
         Target(
             "frozen", 3, lambda: single("frozen/*.pb", "frozen.pb"), graph_mutation("frozen.pb", "GraphDef"), artifact_road, True
         ),
+        Target("text", 1, text_seeds, mutate_text, artifact_road, True),
         Target("tfhub_module", 0.3, lambda: folders("tf1/half*", having="tfhub_module.pb"), module_mutation, module_road),
         Target("variables_index", 3, lambda: folders("tf1/*", "tf2/*", having=INDEX, most=LARGEST), mutate_index, bundle_road),
         Target("variables_data", 1.5, lambda: folders("tf1/*", "tf2/*", having=DATA, most=LARGEST), mutate_data, bundle_road),
