@@ -207,3 +207,11 @@ def test_tensors_of_more_axes_than_numpy_has_are_refused(sliced: bool) -> None:
     for _ in range(100):
         constant.node[0].attr["value"].tensor.tensor_shape.dim.add(size=1)
     assert not problem("frozen", {"frozen.pb": constant.SerializeToString()})
+
+
+def test_a_captured_constant_without_a_value_is_refused() -> None:
+    def empty(proto: Message) -> None:
+        for node in proto.meta_graphs[0].graph_def.node:
+            node.attr.pop("value", None)
+
+    assert all(not problem("saved_model_tf2", edited(name, empty)) for name in FOLDERS if name.startswith("tf2"))

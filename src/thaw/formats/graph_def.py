@@ -135,7 +135,12 @@ def _list(values: Message, origin: str) -> tuple[Attribute, ...]:
     return tuple([FunctionName(f.name) for f in values.func]) or tuple([array_of(t, origin) for t in values.tensor])
 
 
-def _node(proto: Message, inputs: Iterable[Tensor], origin: str) -> Node:
+def node_of(proto: Message, inputs: Iterable[Tensor], origin: str) -> Node:
+    """A NodeDef with its inputs resolved.
+
+    Raises:
+        CorruptFileError: it has not what its op needs.
+    """
     attrs = {name: attribute(value, origin) for name, value in proto.attr.items()}
     control = tuple([i[1:] for i in proto.input if i.startswith("^")])
     node = Node(proto.name, proto.op, tuple(inputs), control, attrs)
@@ -177,7 +182,7 @@ def nodes_of(proto: Message, origin: str) -> dict[str, Node]:
     nodes: dict[str, Node] = {}
     for node in proto.node:
         inputs = [tensor_of(i, origin) for i in node.input if not i.startswith("^")]
-        nodes[node.name] = _node(node, inputs, origin)
+        nodes[node.name] = node_of(node, inputs, origin)
     if len(nodes) != len(proto.node):
         raise CorruptFileError(origin, f"{len(proto.node) - len(nodes)} of its {len(proto.node)} nodes bear another's name")
     return nodes
@@ -213,7 +218,7 @@ def function_graph(proto: Message, outputs: OutputTable, origin: str) -> Graph:
         return Tensor(node, outputs.index(bodies[node], argument, int(offset or 0)))
 
     for body in bodies.values():
-        nodes[body.name] = _node(body, [tensor(i) for i in body.input if not i.startswith("^")], where)
+        nodes[body.name] = node_of(body, [tensor(i) for i in body.input if not i.startswith("^")], where)
     missing = [a.name for a in proto.signature.output_arg if a.name not in proto.ret]
     if missing or len(nodes) != len(arguments) + len(proto.node_def):
         raise CorruptFileError(where, f"its outputs {missing} are not given, or two of its nodes bear one name")

@@ -14,7 +14,7 @@ from thaw.formats.bundle import Reading, Stored
 from thaw.formats.checkpoint import Checkpoint
 from thaw.formats.dtypes import name_of
 from thaw.formats.files import Files, checked
-from thaw.formats.graph_def import Library, attribute, is_index
+from thaw.formats.graph_def import Library, is_index, node_of
 from thaw.formats.protos import Message
 from thaw.formats.structure import leaves, named, parameters_of, structure_of
 from thaw.formats.tensor_proto import shape_of
@@ -207,8 +207,7 @@ class ObjectGraph:
                 raise CorruptFileError(
                     self.origin, f"a function captures {captured.constant.operation!r}, which is no constant of the graph"
                 )
-            attrs_read = {k: attribute(v, self.origin) for k, v in node.attr.items()}
-            return (Node(name, "Const", attrs=attrs_read),)
+            return (Node(name, "Const", attrs=node_of(node, (), self.origin).attrs),)
         if kind == "asset":
             index = captured.asset.asset_file_def_index
             if not 0 <= index < len(self.assets):
