@@ -202,6 +202,7 @@ def add_source(
             dtype=dtype,
             initializer=lambda shape, dtype=None: kernels.own_copy(value()),
             trainable=floating and not statistic,
+            autocast=not statistic,  # as Keras' own: in float16 they would stand still
         )
         variable.source_name = source.name
         # For the selection language: what the publisher left out thaws by name only, a statistic never.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
+import keras
 import numpy as np
 
 from thaw import load
@@ -297,5 +298,6 @@ class Regularizer:
         if first is not self.weight:
             return total
         resources = self.runtime.resources
-        (loss,) = resources.plan(self.loss, "float32").run(Context(resources), [])
-        return total + loss
+        dtype = self.weight.variable.dtype  # float64 under that policy; the weights themselves are never narrowed
+        (loss,) = resources.plan(self.loss, dtype).run(Context(resources, compute_dtype=dtype), [])
+        return total + keras.ops.cast(loss, keras.config.floatx())  # as Keras' losses are, whatever the weights

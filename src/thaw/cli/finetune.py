@@ -40,6 +40,9 @@ def finetune(
     image_size: Annotated[int | None, typer.Option(min=1, help="Pixels, for a module that leaves it open.")] = None,
     value_range: Annotated[str | None, typer.Option(help="Lowest and highest pixel value, as '0,1' or '0,255'.")] = None,
     batch_norm: Annotated[str, typer.Option(help="auto, frozen or training.")] = "auto",
+    dtype_policy: Annotated[
+        str, typer.Option(help="What the module computes in: float32, mixed_bfloat16, mixed_float16 or float64.")
+    ] = "float32",
     keep: Annotated[
         float,
         typer.Option(min=0, help="Pull what trains in the module to where it started, against forgetting: 0.01 to 1 is usual."),
@@ -75,6 +78,7 @@ def finetune(
         output_key=output_key,
         features=features,
         batch_norm=batch_norm,
+        dtype_policy=dtype_policy,
         keep=keep,
         layer_decay=layer_decay,
     )

@@ -22,7 +22,7 @@ from typing import Any
 
 import keras
 
-from thaw.errors import DataMismatchError, OutputFolderError, listed
+from thaw.errors import DataMismatchError, HubArgumentError, OutputFolderError, listed
 from thaw.finetune import data as data_module
 from thaw.finetune import drift as drift_module
 from thaw.finetune import fitting
@@ -35,6 +35,7 @@ from thaw.trainable import flags, select
 from thaw.trainable.nearness import stay_near
 from thaw.trainable.watch import multiply_rates, recompile, watch
 
+POLICIES = ("float32", "mixed_bfloat16", "mixed_float16", "float64")
 START = "start.npz"
 
 
@@ -59,6 +60,8 @@ class Options:
         output_key: output of the signature that the head stands on.
         features: name of the tensor that the head stands on; None: what feeds the module's last dense layer, else its output.
         batch_norm: as in KerasLayer.
+        dtype_policy: what the module computes in: "float32", "mixed_bfloat16", "mixed_float16" (with loss scaling) or "float64";
+            the head stays float32.
         keep: strength with which what trains in the module is pulled to where it started (`thaw.stay_near`).
         layer_decay: multiple of the learning rate from each layer of the module to the next lower (`thaw.layerwise_decay`).
     """
@@ -79,6 +82,7 @@ class Options:
     output_key: str | None = None
     features: str | None = None
     batch_norm: str = "auto"
+    dtype_policy: str = "float32"
     keep: float = 0.0
     layer_decay: float = 1.0
 
@@ -312,8 +316,11 @@ def _model(
     fitting.make_inputs(want, examples, layer)
     columns = len(examples.inputs) if examples.kind == "numbers" else None
     model = fitting.with_head(layer, want, classes, columns)
+    optimizer = keras.optimizers.Adam(options.rate)
+    if options.dtype_policy == "mixed_float16":  # Keras adds it by itself only where the whole model is of that policy
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(
-        optimizer=keras.optimizers.Adam(options.rate),
+        optimizer=optimizer,
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
@@ -323,6 +330,8 @@ def _model(
 
 def _module(handle: str, options: Options) -> KerasLayer:
     """The module; of a classifier, up to what feeds its last dense layer: its own classes say little about new ones."""
+    if options.dtype_policy not in POLICIES:
+        raise HubArgumentError(f"The dtype policy is {options.dtype_policy!r}", f"one of {listed(POLICIES)}", "Pass one of these")
 
     def made(outputs: str | None) -> KerasLayer:
         return KerasLayer(
@@ -331,6 +340,7 @@ def _module(handle: str, options: Options) -> KerasLayer:
             output_key=options.output_key,
             signature_outputs_as_dict=True if options.signature and not options.output_key else None,
             batch_norm=options.batch_norm,
+            dtype=options.dtype_policy,
             outputs=outputs,
             name="module",
         )

@@ -21,13 +21,18 @@ from thaw.errors import (
     UnsupportedOpsError,
 )
 from thaw.graph.ir import FunctionName, Graph, Node, Tensor
+from thaw.graph.moving_statistics import FUSED
 from thaw.graph.prune import bodies
-from thaw.lowering import loop_kernels
+from thaw.lowering import fusion, loop_kernels
 from thaw.lowering.registry import IMPLIED, LOWERINGS, Lowering
-from thaw.lowering.values import Handle, NotKnownError, Value, is_host, known, numpy_dtype, on_device
+from thaw.lowering.values import Handle, NotKnownError, Value, cast, dtype_of, is_host, known, numpy_dtype, on_device
 
 PLACES = frozenset({"Placeholder", "_Arg", "PlaceholderWithDefault"})
 """Ops that stand for an input of the graph."""
+
+
+NARROW = frozenset({"float16", "bfloat16"})
+"""Compute dtypes that float32 is turned into under a mixed-precision policy."""
 
 
 class Resources:
@@ -73,6 +78,7 @@ class Context:
         writes: None where an assignment changes the variable at once; a dict (key -> value) where an enclosing loop or branch
             carries assignments itself: then `read` answers from it first and `assign` only records.
         loop_bounds: how often an inner loop runs at most, by the id of its body, where the loop around it has found out.
+        wide: whether the node that runs now works on float32 under a narrower compute dtype; see `wide_nodes`.
         remat: in how many segments a training step computes its activations a second time instead of keeping them; True: the
             square root of the number of ops; 0 or False: none. Bodies of loops and branches have their own ways.
     """
@@ -99,6 +105,7 @@ class Context:
         self.allowed = assign
         self.loop_bounds = dict(loop_bounds or {})
         self.remat = remat
+        self.wide = False
         self.node: Node = Node("", "")
 
     def child(self, **changes: Any) -> "Context":
@@ -141,7 +148,12 @@ class Context:
         if key in self.resources.texts:
             return self.resources.texts[key]()
         # `.value`: TensorFlow takes Keras' variable for a tensor, and then stumbles over its dtype, a string.
-        return keras.ops.convert_to_tensor(self.variable(key).value)
+        value = keras.ops.convert_to_tensor(self.variable(key).value)
+        # Keras has narrowed what trains; moving statistics it leaves alone.
+        return cast(value, self.compute_dtype) if self._is_narrowed(value) else value
+
+    def _is_narrowed(self, value: Value) -> bool:
+        return self.compute_dtype in NARROW and not self.wide and dtype_of(value) == "float32"
 
     def variable(self, key: str) -> Any:
         """The Keras variable of that key.
@@ -176,10 +188,11 @@ class Context:
 class Step:
     """One node, ready to run."""
 
-    __slots__ = ("attributes", "free", "inputs", "known", "lowering", "node", "on_device", "static")
+    __slots__ = ("attributes", "free", "inputs", "known", "lowering", "node", "on_device", "static", "wide")
 
-    def __init__(self, node: Node, lowering: Lowering, attributes: dict[str, Any], inputs: list[int]) -> None:
+    def __init__(self, node: Node, lowering: Lowering, attributes: dict[str, Any], inputs: list[int], wide: bool = False) -> None:
         self.node = node
+        self.wide = wide
         self.lowering = lowering
         self.attributes = attributes
         self.inputs = inputs
@@ -187,6 +200,12 @@ class Step:
         self.known = frozenset(i for i, _ in self.static)
         self.on_device = lowering.on_device
         self.free: list[int] = []
+
+
+def widened(value: Value) -> Value:
+    """`value` as float32 where it is a narrower float."""
+    has_dtype = is_host(value) or keras.ops.is_tensor(value)
+    return cast(value, "float32") if has_dtype and dtype_of(value) in NARROW else value
 
 
 def _is_number(value: Value) -> bool:
@@ -262,6 +281,43 @@ def order(graph: Graph, wanted: Iterable[Tensor] | None = None) -> list[Node]:
     return result
 
 
+def wide_nodes(graph: Graph) -> frozenset[str]:
+    """The nodes that stay float32 under a narrower compute dtype: what only moves statistics, and the reads of these.
+
+    An average that moves by a thousandth a step would stand still in float16. What leads to an output is narrow; a fused batch
+    normalization takes mean and variance as they are.
+    """
+    narrow: set[str] = set()
+    stack = [t.node for t in graph.outputs]
+    while stack:
+        name = stack.pop()
+        node = graph.nodes.get(name)
+        if node is None or name in narrow:
+            continue
+        narrow.add(name)
+        taken = node.inputs[:3] if node.op in FUSED else node.inputs
+        stack.extend(t.node for t in taken)
+    return frozenset(graph.nodes) - narrow
+
+
+def narrowed(value: np.ndarray, dtype: str) -> np.ndarray:
+    """A float32 constant in a narrower dtype, as far as its meaning survives there.
+
+    What keeps a division or a logarithm from zero (1e-12) must not become zero itself, and what stands for "far below
+    everything" (-1e9, times a mask of zeros) must not become infinite.
+    """
+    with np.errstate(over="ignore"):
+        result = value.astype(numpy_dtype(dtype))
+    if dtype == "float16":
+        limits = np.finfo(np.float16)
+        over = np.isinf(result) & np.isfinite(value)
+        if over.any():
+            result = np.where(over, np.copysign(limits.max / 2, value).astype(np.float16), result)
+        if value.size == 1 and (value != 0).all() and (result == 0).all():
+            result = np.asarray(np.copysign(limits.tiny, value), np.float16)
+    return result
+
+
 def missing_ops(graphs: Iterable[Graph], library: Mapping[str, Graph]) -> list[tuple[str, int, str]]:
     """The ops without a lowering among what `graphs` need, called functions included: (op, count, one node's name)."""
     found: dict[str, tuple[int, str]] = {}
@@ -301,12 +357,13 @@ class Plan:
             return slots.setdefault(tensor, len(slots))
 
         self.inputs = [slot(t) for t in graph.inputs]
-        for node in order(graph):
+        self.wide = wide_nodes(graph) if compute_dtype in NARROW else frozenset()
+        for node in order(fusion.fused(graph)):
             if node.op == "Const":
                 value = node.attrs["value"]
                 assert isinstance(value, np.ndarray)
-                if compute_dtype != "float32" and value.dtype == np.float32:
-                    value = value.astype(numpy_dtype(compute_dtype))
+                if compute_dtype != "float32" and value.dtype == np.float32 and node.name not in self.wide:
+                    value = narrowed(value, compute_dtype)
                 self.constants.append((slot(Tensor(node.name)), value))
             elif node.op in PLACES and not node.inputs:
                 slot(Tensor(node.name))  # supplied, or unused: N16
@@ -320,10 +377,11 @@ class Plan:
 
     def _add(self, node: Node, library: Mapping[str, Graph], compute_dtype: str, slot: Callable[[Tensor], int]) -> None:
         called = callee(node, library)
-        lowering = LOWERINGS["PartitionedCall" if called is not None else node.op]
-        attributes = {"f": called} if called is not None else bind(node, lowering, compute_dtype)
+        lowering = fusion.LOWERINGS.get(node.op) or LOWERINGS["PartitionedCall" if called is not None else node.op]
+        wide = node.name in self.wide
+        attributes = {"f": called} if called is not None else bind(node, lowering, "float32" if wide else compute_dtype)
         inputs = [slot(t) for t in node.inputs]
-        self.steps.append(Step(node, lowering, attributes, inputs))
+        self.steps.append(Step(node, lowering, attributes, inputs, wide))
 
     def _plan_frees(self) -> None:
         """Says after which step each slot is not needed any more, so that memory is held no longer than it must."""
@@ -385,7 +443,10 @@ class Plan:
     def _apply(self, step: Step, context: Context, arguments: list[Value]) -> Value:
         lowering = step.lowering
         context.node = step.node
+        context.wide = step.wide
         try:
+            if step.wide:
+                arguments = [widened(a) for a in arguments]
             if not lowering.context:  # only ops about variables see a TF1 reference; the others its value, now
                 arguments = [context.read(a.key) if isinstance(a, Handle) and a.reference else a for a in arguments]
             if lowering.host and lowering.variadic:

@@ -110,11 +110,7 @@ def _with_tensorflow(function: Function, wanted: list[Value], others: list[Value
     if not wanted:
         return forward, 0.0
 
-    def both(wanted: list[Value], others: list[Value]) -> tuple[list[Value], list[Value]]:
-        with tf.GradientTape() as tape:
-            tape.watch(wanted)
-            outputs = _floats(function([*wanted, *others]))
-        return outputs, tape.gradient(outputs, wanted, unconnected_gradients="zero")
-
-    step = tf.function(both, autograph=False)
-    return forward, max(0.0, seconds(lambda: step(wanted, others), repeats) - forward)
+    with tf.GradientTape(persistent=True) as tape:  # keeps the compiled forward pass, whose backward pass is compiled with it
+        tape.watch(wanted)
+        outputs = _floats(run(wanted, others))
+    return forward, seconds(lambda: tape.gradient(outputs, wanted), repeats)
