@@ -75,7 +75,7 @@ A message is one sentence of what happened (with the values), one of what was ex
 """
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 
 def nearest(name: str, choices: Iterable[str], most: int = 8) -> list[str]:
@@ -648,14 +648,31 @@ class UnsupportedModuleError(FormatError):
 
 
 class NoSignatureError(FormatError):
-    """A module or SavedModel has neither a signature nor a callable."""
+    """A module or SavedModel has neither a signature nor a callable, or none until one says which part of it is meant."""
 
-    def __init__(self, origin: object, tags: Iterable[str]) -> None:
-        super().__init__(
-            f"{str(origin)!r} has nothing that could be called under the tags {sorted(tags)}: no signature, no function. "
+    def __init__(
+        self,
+        origin: object,
+        tags: Iterable[str],
+        *,
+        inner: Collection[str] = (),
+        placeholders: Collection[str] = (),
+        outputs: Collection[str] = (),
+    ) -> None:
+        mend = (
             "Expected at least one. Export it again with a signature (for a SavedModel, "
             "`tf.saved_model.save(model, folder, signatures=...)`)."
         )
+        if inner:
+            mend = f"Its inner objects can be called, though: {listed(inner)}. Pass one of them as `signature=`."
+        elif outputs:
+            mend = (
+                f"Its graph can be run in pieces: it has the placeholders {listed(placeholders)}, and what looks like outputs is "
+                f"{listed(outputs)}. Pass `outputs=` (and `inputs=` for other tensors than placeholders); "
+                "`thaw inspect --tensors` lists what can be named."
+            )
+        who, under = "The artifact" if origin is None else repr(str(origin)), sorted(tags)
+        super().__init__(f"{who} has nothing that could be called under the tags {under}: no signature, no function. {mend}")
 
 
 class WeightsNotPlacedError(FormatError):

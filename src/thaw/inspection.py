@@ -119,7 +119,7 @@ def inspect_artifact(
     """As `inspect`, for an artifact that was read before; `handle` is what it is called."""
     metagraph = load.choose_metagraph(artifact, tags)
     programs = {name: load.program(artifact, metagraph, name) for name in metagraph.signatures}
-    programs = {name: load.program(artifact, metagraph, name) for name in metagraph.callables} | programs
+    programs = {name: load.program(artifact, metagraph, name) for name in (*metagraph.inner, *metagraph.callables)} | programs
     chosen_name = load.choose_signature(metagraph, signature)
     chosen = programs["__call__" if chosen_name is None else chosen_name]
     ops, missing, statistics = _ops(chosen, metagraph.library)
@@ -155,7 +155,7 @@ def list_tensors(
     """
     artifact = load.load(handle)
     metagraph = load.choose_metagraph(artifact, tags)
-    program = load.program(artifact, metagraph, load.choose_signature(metagraph, signature))
+    program = load.program(artifact, metagraph, load.choose_signature(metagraph, signature, in_pieces=True))
     return [(node.name, node.op) for node in tappable(program) if node.op not in UNTAPPED]
 
 

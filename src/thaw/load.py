@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from thaw.errors import HubArgumentError, listed
+from thaw.errors import HubArgumentError, NoSignatureError, listed
 from thaw.graph.artifact import Artifact, MetaGraph
 from thaw.graph.program import Program, program_of
 
@@ -83,14 +83,25 @@ def choose_metagraph(artifact: Artifact, tags: Collection[str] | None) -> MetaGr
     )
 
 
-def choose_signature(metagraph: MetaGraph, signature: str | None) -> str | None:
+def choose_signature(metagraph: MetaGraph, signature: str | None, *, in_pieces: bool = False) -> str | None:
     """The name of the signature (or other callable) to use, or None for `__call__`.
 
     Without a choice: `__call__` where the artifact has one, else "default", "serving_default" or its only signature or callable.
+    A graph without any is taken whole where it is to be run `in_pieces`; an inner object that can be called, by its path.
 
     Raises:
         HubArgumentError: there is no such signature.
+        NoSignatureError: there is none at all; says what can be chosen besides.
     """
+    if not metagraph.signatures and not metagraph.callables:
+        if metagraph.whole is not None and in_pieces and signature is None:
+            return metagraph.whole.name
+        if signature is not None and signature in metagraph.inner:
+            return signature
+        trace = metagraph.whole.traces[0] if metagraph.whole is not None else None
+        outputs = list(trace.outputs) if trace is not None and isinstance(trace.outputs, dict) else []
+        placeholders = trace.kwargs if trace is not None else ()
+        raise NoSignatureError(None, metagraph.tags, inner=metagraph.inner, placeholders=placeholders, outputs=outputs)
     known = [*metagraph.signatures, *(name for name in metagraph.callables if name != "__call__")]
     if signature is None:
         if "__call__" in metagraph.callables:
@@ -111,7 +122,9 @@ def choose_signature(metagraph: MetaGraph, signature: str | None) -> str | None:
 def program(artifact: Artifact, metagraph: MetaGraph, signature: str | None) -> Program:
     """The program of a signature or callable (None: of `__call__`), with its twin from the metagraph tagged {"train"}."""
     if signature is None or signature not in metagraph.signatures:
-        return program_of(metagraph.callables["__call__" if signature is None else signature], metagraph.library)
+        whole = {metagraph.whole.name: metagraph.whole} if metagraph.whole is not None else {}
+        functions = {**whole, **metagraph.inner, **metagraph.callables}
+        return program_of(functions["__call__" if signature is None else signature], metagraph.library)
     function = metagraph.signatures[signature]
     for other in artifact.metagraphs:
         if other is not metagraph and other.tags == metagraph.tags | {TRAIN_TAG} and signature in other.signatures:

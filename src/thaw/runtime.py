@@ -20,7 +20,7 @@ from thaw.graph.free_sizes import free_sizes
 from thaw.graph.ir import Graph, Shape, TensorSpec
 from thaw.graph.lift_constants import spelt_statistics
 from thaw.graph.moving_statistics import HANDLES, freeze_updates, statistic_keys
-from thaw.graph.partial import Wanted, only_output, piece
+from thaw.graph.partial import Wanted, only_output, piece, with_needed_inputs
 from thaw.graph.program import Program, Variant, input_structures, leaves, ready, tensors
 from thaw.graph.prune import bodies
 from thaw.graph.relax import relax
@@ -223,7 +223,7 @@ def choose(artifact: Artifact, choice: Choice) -> Runtime:
             f"Both signature_outputs_as_dict=True and output_key={key!r} are given", "one of the two", "Leave one out"
         )
     metagraph = load.choose_metagraph(artifact, choice.tags)
-    name = load.choose_signature(metagraph, choice.signature)
+    name = load.choose_signature(metagraph, choice.signature, in_pieces=choice.outputs is not None)
     if as_dict and name is None:
         raise HubArgumentError(
             "signature_outputs_as_dict=True is given without a signature",
@@ -243,6 +243,8 @@ def choose(artifact: Artifact, choice: Choice) -> Runtime:
             "Pass one of the two",
         )
     program = load.program(artifact, metagraph, name)
+    if metagraph.whole is not None and choice.outputs is not None and choice.inputs is None:
+        program = with_needed_inputs(program, choice.outputs)
     signature = name if name in metagraph.signatures else None
     _check_output_key(program, key)
     published = program

@@ -80,7 +80,7 @@ def read_frozen_graph(files: Files) -> Artifact:
     if not outputs:
         raise NoSignatureError(files.origin, ())
     producer = proto.versions.producer
-    kwargs: dict[str, Structure] = {node.name: _spec(node, producer) for node in sorted(inputs, key=lambda n: n.name)}
+    kwargs: dict[str, Structure] = {node.name: spec_of(node, producer) for node in sorted(inputs, key=lambda n: n.name)}
     graph = Graph(SIGNATURE, nodes, tuple(Tensor(n) for n in kwargs), tuple(outputs))
     specs: dict[str, Structure] = {}
     for tensor in outputs:
@@ -91,7 +91,8 @@ def read_frozen_graph(files: Files) -> Artifact:
     return Artifact("frozen_graph", (metagraph,), {}, {name: data}, {"graph_producer": str(producer)} if producer else {})
 
 
-def _spec(node: Node, producer: int) -> TensorSpec:
+def spec_of(node: Node, producer: int) -> TensorSpec:
+    """What a placeholder takes, in a graph of that version."""
     shape = node.attrs.get("shape")
     if not isinstance(shape, tuple) or (shape == () and producer <= LAST_WITHOUT_SCALARS):
         shape = None

@@ -148,12 +148,31 @@ class ObjectGraph:
             tags=frozenset(self.proto.meta_info_def.tags),
             signatures=signatures,
             callables=callables,
+            inner={} if signatures or callables else self._inner(),
             library=self.library,
             initializers=self._initializers(),
             regularization_losses=losses,
             regularized=regularized,
             assets=tuple(dict.fromkeys(self.assets)),
         )
+
+    def _inner(self) -> dict[str, Function]:
+        """What the outermost objects below the root that can be called do when they are, by path: their attributes' names."""
+        found: dict[str, Function] = {}
+        seen = {0}
+        waiting = [("", 0)]
+        for path, number in waiting:  # grows as it goes: the nearest to the root come first
+            for name, child in self._children(number).items():
+                if child in seen or name.startswith("_") or name == "signatures":
+                    continue
+                seen.add(child)
+                call = self._children(child).get("__call__")
+                function = self._function(f"{path}{name}", call) if call is not None else None
+                if function is not None:
+                    found[function.name] = function
+                else:
+                    waiting.append((f"{path}{name}.", child))
+        return found
 
     def _object(self, number: int) -> Message:
         if not 0 <= number < len(self.objects):

@@ -54,7 +54,7 @@ def read_saved_model(files: Files) -> Artifact:
     left_out: list[str] = []
     for metagraph in proto.meta_graphs:
         read = ObjectGraph(metagraph, files, checkpoint, variables, left_out).metagraph()
-        if not read.signatures and not read.callables:
+        if not read.signatures and not read.callables and not read.inner:
             if left_out:
                 raise CorruptFileError(origin, left_out[0])
             raise NoSignatureError(files.origin, read.tags)

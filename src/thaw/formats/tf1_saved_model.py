@@ -25,10 +25,10 @@ def read_tf1_saved_model(proto: Message, files: Files, *small: str, provenance: 
         provenance: what is known of its making.
 
     Raises:
-        FormatError: a file is damaged or missing, or no metagraph has a signature.
+        FormatError: a file is damaged or missing, or nothing is computed from anything.
     """
     bundle = cache(lambda: Bundle(files, PREFIX))
     metagraphs, variables = read_metagraphs(proto.meta_graphs, files, bundle, all_variables=False)
-    if not any(m.signatures for m in metagraphs):
+    if not any(m.signatures or m.whole for m in metagraphs):
         raise NoSignatureError(files.origin, {t for m in metagraphs for t in m.tags})
     return Artifact("tf1_saved_model", metagraphs, variables.sources, small_files(files, *small), provenance)

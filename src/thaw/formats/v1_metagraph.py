@@ -10,6 +10,7 @@ from thaw.errors import CorruptFileError
 from thaw.formats.bundle import Bundle
 from thaw.formats.dtypes import name_of
 from thaw.formats.files import Files, checked
+from thaw.formats.frozen_graph import leaf_tensors, spec_of
 from thaw.formats.graph_def import Library, nodes_of, tensor_of
 from thaw.formats.object_graph import string_constant
 from thaw.formats.protos import Message, parse
@@ -18,6 +19,7 @@ from thaw.formats.tensor_proto import shape_of
 from thaw.formats.v1_variables import VARIABLE_OPS, Variables, reached_from, shared_name
 from thaw.graph.artifact import Function, MetaGraph, Trace
 from thaw.graph.ir import CompositeSpec, FunctionName, Graph, Node, Structure, Tensor, TensorSpec
+from thaw.graph.tap import HEADS, dtype_of_node
 
 _TABLE_WRITERS = frozenset({
     "InitializeTable", "InitializeTableV2", "InitializeTableFromTextFile", "InitializeTableFromTextFileV2", "LookupTableImport",
@@ -25,6 +27,10 @@ _TABLE_WRITERS = frozenset({
 })  # fmt: skip
 _SPARSE, _RAGGED = 1, 3
 _INIT_OPS = ("saved_model_main_op", "legacy_init_op")
+GRADIENTS = "gradients"
+"""The scope in which TensorFlow 1 computes them."""
+WHOLE = "graph"
+"""What the whole of a graph without signatures is called."""
 _OWN_SIGNATURES = ("__saved_model_init_op", "__saved_model_train_op")
 
 
@@ -40,9 +46,10 @@ class V1MetaGraph:
         files: where the artifact lies.
         variables: gathers the variables of all metagraphs.
         all_variables: whether variables that no signature needs (an optimizer's) are the artifact's too.
+        unsigned: whether the artifact has no signature, and is to be run by its tensors' names.
     """
 
-    def __init__(self, proto: Message, files: Files, variables: Variables, *, all_variables: bool) -> None:
+    def __init__(self, proto: Message, files: Files, variables: Variables, *, all_variables: bool, unsigned: bool) -> None:
         self.proto = proto
         self.files = files
         self.origin = variables.origin
@@ -54,18 +61,28 @@ class V1MetaGraph:
         self.signatures = {name: self._signature(name) for name in proto.signature_def if name not in _OWN_SIGNATURES}
         self.losses = [tensor_of(t, self.origin) for t in _named(self.collections, "regularization_losses")]
         self.updates = tuple(tensor_of(t, self.origin).node for t in _named(self.collections, "update_ops"))
+        self.whole = self._whole() if unsigned else None
         self.all_variables = all_variables
 
     def read(self) -> MetaGraph:
         """The metagraph; its variables join `variables`."""
-        outputs = [t.node for f in self.signatures.values() for t in f.traces[0].graph.outputs]
+        functions = [*self.signatures.values(), *([self.whole] if self.whole is not None else [])]
+        outputs = [t.node for f in functions for t in f.traces[0].graph.outputs]
         used = reached_from(self.nodes, [*outputs, *self.updates, *(t.node for t in self.losses)])
         restore_op = self.proto.saver_def.restore_op_name
-        self.variables.add(self.nodes, self.collections, restore_op, lambda n: self.all_variables or n in used)
+        every, unsigned = self.all_variables, self.whole is not None  # of those, only `outputs=` says which are needed
+        self.variables.add(
+            self.nodes,
+            self.collections,
+            restore_op,
+            wanted=lambda n: every or unsigned or n in used,
+            needed=lambda n: every or n in used,
+        )
         losses, regularized = self._regularization()
         return MetaGraph(
             tags=frozenset(self.proto.meta_info_def.tags),
             signatures=self.signatures,
+            whole=self.whole,
             library=self.library,
             initializers=self._initializers(),
             regularization_losses=losses,
@@ -112,6 +129,26 @@ class V1MetaGraph:
                 )
         graph = Graph(name, self.nodes, inputs, tensors)
         return Function(name, (), (Trace((), kwargs, outputs, graph),), proto.method_name)
+
+    def _whole(self) -> Function | None:
+        """The graph from its placeholders to what looks like outputs: what nothing consumes, and what ends a classifier.
+
+        None where nothing is computed from a placeholder.
+        """
+        inputs = sorted(name for name, node in self.nodes.items() if node.op == "Placeholder")
+        leaves = (t for t in leaf_tensors(self.nodes, self.library.outputs, self.origin) if GRADIENTS not in t.node.split("/"))
+        heads = [Tensor(name) for name, node in self.nodes.items() if node.op in HEADS]
+        outputs = [t for t in dict.fromkeys((*heads, *leaves)) if not reached_from(self.nodes, [t.node]).isdisjoint(inputs)]
+        named = {f"{t.node}:{t.output}" if t.output else t.node: t for t in outputs}
+        if not named:
+            return None
+        producer = self.proto.graph_def.versions.producer
+        kwargs: dict[str, Structure] = {name: spec_of(self.nodes[name], producer) for name in inputs}
+        specs: dict[str, Structure] = {
+            name: TensorSpec(name, dtype_of_node(self.nodes[t.node]) or "variant", None) for name, t in named.items()
+        }
+        graph = Graph(WHOLE, self.nodes, tuple(Tensor(n) for n in inputs), tuple(named[n] for n in sorted(named)))
+        return Function(WHOLE, (), (Trace((), kwargs, specs, graph),))
 
     def _interface(self, infos: Mapping[str, Message]) -> tuple[dict[str, Structure], tuple[Tensor, ...]]:
         """Specs by name, and the tensors that they flatten to."""
@@ -199,4 +236,6 @@ def read_metagraphs(
 ) -> tuple[tuple[MetaGraph, ...], Variables]:
     """All metagraphs of a file, and the variables that they share."""
     variables = Variables(bundle, f"{files.origin}/saved_model.pb")
-    return tuple(V1MetaGraph(p, files, variables, all_variables=all_variables).read() for p in protos), variables
+    unsigned = not any(name not in _OWN_SIGNATURES for p in protos for name in p.signature_def)
+    read = (V1MetaGraph(p, files, variables, all_variables=all_variables, unsigned=unsigned).read() for p in protos)
+    return tuple(read), variables

@@ -96,7 +96,12 @@ class Variables:
         self.sources: dict[str, VariableSource] = {}
 
     def add(
-        self, nodes: Mapping[str, Node], collections: Mapping[str, Message], restore_op: str, wanted: Callable[[str], bool]
+        self,
+        nodes: Mapping[str, Node],
+        collections: Mapping[str, Message],
+        restore_op: str,
+        wanted: Callable[[str], bool],
+        needed: Callable[[str], bool],
     ) -> None:
         """Adds the variables of one metagraph that are not there yet, in the order of its VARIABLES collection.
 
@@ -105,6 +110,7 @@ class Variables:
             collections: by name.
             restore_op: name of the saver's restoring operation; empty where there is none.
             wanted: whether the variable of that node is to be added.
+            needed: whether it must be in the checkpoint then.
         """
         stored = restored(nodes, restore_op, self.origin) if restore_op else {}
         advice = self._definitions(collections, "trainable_variables")
@@ -119,7 +125,7 @@ class Variables:
             node = nodes.get(name)
             if node is None or node.op not in VARIABLE_OPS:
                 raise CorruptFileError(self.origin, f"its collections list the variable {name!r}, which its graph does not hold")
-            if not wanted(name):
+            if not wanted(name) or not (needed(name) or stored.get(name, Stored(name)).key in self.bundle()):
                 continue
             flag = name in advice if "trainable_variables" in collections else name in listed and listed[name].trainable
             self._add(node, stored.get(name, Stored(name)), flag)

@@ -94,6 +94,8 @@ class MetaGraph:
         tags: frozenset() and {"train"} in a TF1 Hub module; {"serve"} mostly elsewhere.
         signatures: by name.
         callables: by attribute name of the root object ("__call__", other tf.functions); TF2 only.
+        inner: callables of inner objects, by the path of the object ("query_model"); read only where the root offers nothing.
+        whole: of a graph without signatures, all of it, from its placeholders to what look like outputs; run in pieces only.
         library: functions by name, for calls, loops and branches.
         initializers: graphs to run once, in order, before anything else (they fill lookup tables).
         regularization_losses: a graph without inputs, one scalar output a loss; None where there are none.
@@ -106,6 +108,8 @@ class MetaGraph:
     tags: frozenset[str]
     signatures: Mapping[str, Function]
     callables: Mapping[str, Function] = field(default_factory=dict)
+    inner: Mapping[str, Function] = field(default_factory=dict)
+    whole: Function | None = None
     library: Mapping[str, Graph] = field(default_factory=dict)
     initializers: tuple[Graph, ...] = ()
     regularization_losses: Graph | None = None

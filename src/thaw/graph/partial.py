@@ -175,6 +175,22 @@ def only_output(program: Program, key: str) -> Program:
     return replace(program, variants=variants, training_variants=training)
 
 
+def with_needed_inputs(program: Program, outputs: Wanted) -> Program:
+    """`program` of a graph that nobody signed, with those of its placeholders that the tensors `outputs` are computed from.
+
+    Raises:
+        UnknownTensorError: a name picks no tensor, or several.
+        InsideLoopError: a tensor that a loop or branch makes anew each time.
+    """
+    (variant,) = program.variants
+    trace = variant.trace
+    flat = inline_functions(trace.graph, variant.library)
+    needed = reach(flat, [_find(flat, name, variant.library).node for name in _names(outputs)])
+    specs = {name: spec for name, spec in trace.kwargs.items() if name in needed}
+    graph = replace(trace.graph, inputs=tuple(Tensor(name) for name in sorted(specs)))
+    return replace(program, variants=(replace(variant, trace=replace(trace, kwargs=specs, graph=graph)),))
+
+
 def _find(flat: Graph, name: str, library: Mapping[str, Graph]) -> Tensor:
     """The tensor of that name, outside of loops and branches."""
     try:
