@@ -373,6 +373,45 @@ def batch_norm_inference(x: Value, scale: Value, offset: Value, mean: Value, var
     return ops.cast((ops.cast(x, wide) - mean) * factor + offset, dtype)
 
 
+def gelu_plain(x: Value, *, approximate: bool) -> Value:
+    """The Gaussian error linear unit; `approximate` by a tanh."""
+    return ops.gelu(x, approximate=approximate)
+
+
+def gelu(x: Value, *, approximate: bool) -> Value:
+    """`gelu_plain`, which graphs spell in five ops or more; see fusion.py.
+
+    PyTorch: the native op, 3.5 ms with its gradient for 16 x 64 x 1024 where the five ops take 22; with `layer_norm`, a
+    training step of a small BERT takes 325 ms in place of 386, native Keras 326.
+    """
+    if chosen("torch"):
+        from torch.nn import functional
+
+        return functional.gelu(x, approximate="tanh" if approximate else "none")
+    return gelu_plain(x, approximate=approximate)
+
+
+def layer_norm_plain(x: Value, scale: Value, offset: Value, *, axes: Sequence[int], epsilon: float) -> Value:
+    """`x` normalized over `axes` by its own mean and variance, as TensorFlow's graphs spell it."""
+    mean = ops.mean(x, axis=tuple(axes), keepdims=True)
+    variance = ops.mean(ops.square(x - mean), axis=tuple(axes), keepdims=True)
+    factor = ops.rsqrt(variance + epsilon) * scale
+    return x * factor + (offset - mean * factor)
+
+
+def layer_norm(x: Value, scale: Value, offset: Value, *, axes: Sequence[int], epsilon: float) -> Value:
+    """`layer_norm_plain`. PyTorch: the native op where the axes are the last ones, 0.6 ms in place of 5.1 (16 x 64 x 256)."""
+    if chosen("torch"):
+        from torch.nn import functional
+
+        first = x.ndim - len(axes)
+        last = x.shape[first:]
+        trailing = sorted(a % x.ndim for a in axes) == list(range(first, x.ndim))
+        if trailing and scale.shape == last == offset.shape and scale.dtype == x.dtype == offset.dtype:
+            return functional.layer_norm(x, tuple(last), scale, offset, epsilon)
+    return layer_norm_plain(x, scale, offset, axes=axes, epsilon=epsilon)
+
+
 def rows_of(table: Value, indices: Value) -> Value:
     """Rows of a tensor: `ops.take` along its first axis.
 
