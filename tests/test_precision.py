@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import thaw
+from finetune.making import image_folder
+from thaw.finetune.job import Options, finetune
 from thaw.graph.ir import Graph, Node, Tensor
 from thaw.lowering.run import Context, Resources, narrowed
 
@@ -125,3 +127,18 @@ def test_masks_and_epsilons_survive_float16_P6():
     y, z = resources.plan(graph, "float16").run(Context(resources, compute_dtype="float16"), feeds)
     np.testing.assert_allclose(array(y), [[1, 0, 0]], atol=1e-3)
     assert np.isfinite(array(z)).all() and array(z)[0, 0] == 0
+
+
+@pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16"])
+def test_fine_tuning_under_a_policy_P6(name, tmp_path):
+    data = image_folder(tmp_path / "data", {"across": 8, "down": 8})
+    options = Options(epochs=1, unfreeze=("*",), dtype_policy=name)
+    result = finetune(DIGITS, data, tmp_path / "out", options, verbose=0)
+    assert np.isfinite(result.history[-1]["loss"])
+    assert result.model.get_layer("module").dtype_policy.name == name
+    assert ("LossScale" in type(result.model.optimizer).__name__) == (name == "mixed_float16")
+    again = keras.saving.load_model(tmp_path / "out" / "model.keras")
+    assert again.get_layer("module").dtype_policy.name == name
+    with pytest.raises(thaw.errors.HubArgumentError, match=r"'half'.*one of 'float32'"):
+        finetune(DIGITS, data, tmp_path / "other", Options(epochs=1, dtype_policy="half"), verbose=0)
+    assert not (tmp_path / "other").exists()
