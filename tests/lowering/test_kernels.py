@@ -204,3 +204,14 @@ def test_switch(monkeypatch):
     monkeypatch.delenv("THAW_KERNELS")
     assert kernels.chosen(BACKEND)
     assert not kernels.chosen(*({"jax", "torch", "tensorflow"} - {BACKEND}))
+
+
+@pytest.mark.parametrize(("op", "bound"), [("Minimum", 1.5), ("Maximum", -0.5)])
+@pytest.mark.parametrize("kernel", ["on", "off"])
+def test_a_known_bound_gives_the_gradient_to_what_equals_it(op, bound, kernel, monkeypatch):
+    monkeypatch.setenv("THAW_KERNELS", kernel)
+    x = np.array([-2.0, -0.5, 0.0, 1.5, 3.0, np.nan], "float32")
+    run = LOWERINGS[op].function
+    (y,), (dx,) = vjp(lambda x: run(x, np.float32(bound)), [x], [np.ones(6, "float32")])
+    np.testing.assert_array_equal(y, np.minimum(x, bound) if op == "Minimum" else np.maximum(x, bound))
+    np.testing.assert_array_equal(dx[:5], [1, 1, 1, 1, 0] if op == "Minimum" else [0, 1, 1, 1, 1])
