@@ -176,7 +176,7 @@ class _Chains:
         return False
 
     def layer_norm(self, node: Node) -> Found | None:
-        """x m + (offset - mean m) with m = scale / √(variance + epsilon), mean and variance being those of x."""
+        """`x m + (offset - mean m)` with m = scale / √(variance + epsilon), mean and variance being those of x."""
         for scaled, rest in self.either(node):
             moved = self.node(rest, "Sub")
             if moved is None:

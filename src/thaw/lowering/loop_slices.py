@@ -2,6 +2,7 @@
 
 - A list that never changes, read at a counter that runs 0, 1, 2 ...: its rows become rows of the scan.
 - A list written only at such a counter: what is written becomes a row of the scan's answer; the list is put together after.
+- The product of such a row with a fixed w, where rounds run one by one: all rows at once, before the loop (`multiplied`).
 - A product `x @ w` with a fixed w: `x @ w + 0`, so that the gradient of that zero, gathered over all rounds, gives w's in one
   large product after the loop (`loop_kernels.scan_with_weights`).
 The body is rewritten accordingly; any tensor may be an input of a graph. Imports ir, lists, run and trips.
@@ -17,7 +18,7 @@ from thaw.graph.ir import Graph, Node, Tensor
 from thaw.lowering.lists import TensorList
 from thaw.lowering.run import Context
 from thaw.lowering.trips import UNBOUNDED, Trips
-from thaw.lowering.values import Value, dtype_of, is_host, static_shape
+from thaw.lowering.values import Value, dtype_of, is_host, on_device, static_shape
 
 READS = {"TensorArrayReadV3": (2, 1), "TensorListGetItem": (0, 1)}
 """Ops that read one row: where the list and where the index stand among their inputs."""
@@ -62,6 +63,36 @@ def take_apart(
         context.resources.objects[key] = (body, _rewritten(body, reads, writes, products))
     found: Slices = context.resources.objects[key][1]
     return found
+
+
+def multiplied(body: Graph, context: Context, values: Sequence[Value], fixed: frozenset[int]) -> tuple[Graph, list[Value]]:
+    """A body in which products of a row of a fixed list with fixed weights are rows of a list, and these lists, its last inputs.
+
+    PyTorch, an LSTM of 128 over 50 steps, batch of 32: 42 ms a training step in place of 49 (native Keras: 40).
+    """
+    found = _Finder(body, body, values, fixed, Trips(UNBOUNDED, 0)).products_of_rows()
+    if not found:
+        return body, []
+    key = f"body of products {id(body)} {sorted(found)}"
+    if key not in context.resources.objects:  # the body is kept as well, so that its id stays its own
+        context.resources.objects[key] = (body, _with_rows(body, found))
+    graph: Graph = context.resources.objects[key][1]
+    made = {pair: on_device(values[pair[0]].array()) @ on_device(values[pair[1]]) for pair in set(found.values())}
+    return graph, [TensorList(values[pair[0]].dtype, None, stacked=made[pair]) for pair in found.values()]
+
+
+def _with_rows(body: Graph, found: Mapping[str, tuple[int, int]]) -> Graph:
+    nodes, more = dict(body.nodes), []
+    for name in found:
+        node = nodes[name]
+        read = nodes[node.inputs[0].node]
+        rows, any_shape = Tensor(f"{name}/rows"), Tensor(f"{name}/any_shape")
+        index = read.inputs[READS[read.op][1]]
+        nodes[any_shape.node] = Node(any_shape.node, "Const", attrs={"value": np.array(-1, np.int32)})
+        attributes = {"element_dtype": node.attrs.get("T", "float32")}
+        nodes[name] = Node(name, "TensorListGetItem", (rows, index, any_shape), node.control, attributes)
+        more.append(rows)
+    return Graph(body.name, nodes, (*body.inputs, *more), body.outputs, body.updates)
 
 
 class _Finder:
@@ -141,6 +172,26 @@ class _Finder:
                 elif name != writer:
                     return False
         return writer in seen
+
+    def products_of_rows(self) -> dict[str, tuple[int, int]]:
+        """For each product of a row of a fixed list with fixed weights, the positions of both."""
+        found = {}
+        for node in self.body.nodes.values():
+            if node.op != "MatMul" or node.attrs.get("transpose_a") or node.attrs.get("transpose_b"):
+                continue
+            read = self.body.nodes.get(node.inputs[0].node)
+            if read is None or read.op not in READS or node.inputs[0] in self.places:
+                continue
+            rows, held = self.place(read.inputs[READS[read.op][0]]), self.place(node.inputs[1])
+            if rows is None or held is None or not {rows, held} <= self.fixed:
+                continue
+            values, weights = self.values[rows], self.values[held]
+            if not isinstance(values, TensorList) or values.is_host or is_host(weights) or values.length < 2:
+                continue
+            shape = values.known_shape
+            if shape is not None and len(shape) == 2 and values.dtype == dtype_of(weights):
+                found[node.name] = (rows, held)
+        return found
 
     def products(self) -> dict[str, int]:
         found: dict[str, int] = {}

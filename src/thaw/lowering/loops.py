@@ -22,7 +22,7 @@ from thaw.graph.ir import Graph
 from thaw.lowering import loop_kernels
 from thaw.lowering.effects import draws_random, written
 from thaw.lowering.lists import GrowthError, TensorList
-from thaw.lowering.loop_slices import take_apart, whole
+from thaw.lowering.loop_slices import multiplied, take_apart, whole
 from thaw.lowering.run import Context
 from thaw.lowering.trips import BOUND, EXACT, LIMIT, UNBOUNDED, Simulator, Trips, invariants
 from thaw.lowering.values import Handle, NotKnownError, Value, dtype_of, is_host, known, on_device
@@ -137,13 +137,16 @@ def _python(context: Context, loop: Loop) -> list[Value]:
     """The loop, round by round."""
     limit = context.max_iterations or LIMIT
     values = [_at_hand(v) if k in loop.fixed else v for k, v in enumerate(loop.values)]
+    body, lists = loop.body, []
+    if keras.backend.backend() == "torch" and loop_kernels.wanted():
+        body, lists = multiplied(loop.body, context, values, loop.fixed)
     for _ in range(limit):
         goes_on = truth(context.call(loop.condition, values)[0])
         if goes_on is None:
             raise StaticInputError("While", loop.name, "condition")
         if not goes_on:
             return list(values)
-        after = context.call(loop.body, values)
+        after = context.call(body, [*values, *lists])
         values = [v if k in loop.fixed else after[k] for k, v in enumerate(values)]
     if truth(context.call(loop.condition, values)[0]):
         raise LoopLimitError(loop.name, limit, given=context.max_iterations is not None)
