@@ -10,27 +10,32 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy
+from keras import ops
 
 from thaw.lowering.registry import lowering
-from thaw.lowering.values import Value, cast, dtype_of, is_host, on_device, xp
+from thaw.lowering.values import Value, cast, dtype_of, is_host, on_device
 
 Arithmetic = Callable[..., Value]
 
 
 def alike(*values: Value) -> tuple[Value, ...]:
     """`values` on one side: all numpy where all are known, all tensors otherwise."""
-    if all(is_host(v) for v in values):
+    hosts = [is_host(v) for v in values]
+    if all(hosts) or not any(hosts):
         return values
-    return tuple(on_device(v) if is_host(v) else v for v in values)
+    return tuple(on_device(v) if host else v for v, host in zip(values, hosts, strict=True))
 
 
 def apply(function: Arithmetic, *values: Value, **attributes: Any) -> Value:
     """`function(np, *values)` in the namespace that fits; numpy's warnings are TensorFlow's silent NaN and overflow."""
-    values = alike(*values)
+    return _on_one_side(function, alike(*values), attributes)
+
+
+def _on_one_side(function: Arithmetic, values: tuple[Value, ...], attributes: dict[str, Any]) -> Value:
     if is_host(values[0]):
         with numpy.errstate(all="ignore"):
             return function(numpy, *values, **attributes)
-    return function(xp(*values), *values, **attributes)
+    return function(ops, *values, **attributes)
 
 
 def elementwise(
@@ -48,8 +53,9 @@ def elementwise(
     def register(function: Arithmetic) -> Arithmetic:
         @functools.wraps(function)
         def run(*values: Value, **attributes: Any) -> Value:
-            result = apply(function, *values, **attributes)
-            if same and dtype_of(result) != dtype_of(values[0]):
+            values = alike(*values)
+            result = _on_one_side(function, values, attributes)
+            if same and result.dtype != values[0].dtype and dtype_of(result) != dtype_of(values[0]):
                 result = cast(result, dtype_of(values[0]))
             return result
 

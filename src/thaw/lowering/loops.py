@@ -137,7 +137,7 @@ def _python(context: Context, loop: Loop) -> list[Value]:
     """The loop, round by round."""
     limit = context.max_iterations or LIMIT
     values = [_at_hand(v) if k in loop.fixed else v for k, v in enumerate(loop.values)]
-    body, lists = loop.body, []
+    body, lists = loop.body, list[Value]()
     if keras.backend.backend() == "torch" and loop_kernels.wanted():
         body, lists = multiplied(loop.body, context, values, loop.fixed)
     for _ in range(limit):

@@ -6,6 +6,7 @@ object arrays of bytes, always on the host. Imports keras and numpy.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import keras
@@ -43,7 +44,13 @@ def dtype_of(value: Value) -> str:
     """The dtype by name, of either kind of value; "string" for object arrays."""
     if is_host(value):
         return "string" if value.dtype.kind in "OSU" else value.dtype.name
-    return str(keras.backend.standardize_dtype(value.dtype))
+    return _named(value.dtype)
+
+
+@cache
+def _named(dtype: Any) -> str:
+    """The name of a backend's dtype; kept, since Keras searches for it in text each time (a sixth of an LSTM's prediction)."""
+    return str(keras.backend.standardize_dtype(dtype))
 
 
 def static_shape(value: Value) -> tuple[int | None, ...]:

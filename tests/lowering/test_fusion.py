@@ -1,0 +1,135 @@
+"""Chains of ops that PyTorch runs as one: found in each spelling, answering as the chain does, gradients included."""
+
+import keras
+import numpy as np
+import pytest
+
+from gradients import vjp
+from thaw.graph.ir import Graph, Node, Tensor
+from thaw.lowering import fusion
+from thaw.lowering import table as table  # every op
+from thaw.lowering.run import Context, Resources
+
+R = np.random.default_rng(5)
+
+
+class Spelt:
+    """A graph under construction: each call adds a node."""
+
+    def __init__(self, *inputs):
+        self.nodes = {name: Node(name, "Placeholder") for name in inputs}
+        self.inputs = tuple(Tensor(name) for name in inputs)
+
+    def __call__(self, op, *inputs, **attributes):
+        inputs = [self("Const", value=np.array(i, "float32")) if isinstance(i, float) else i for i in inputs]
+        name = f"node{len(self.nodes)}"
+        self.nodes[name] = Node(name, op, tuple(inputs), (), attributes)
+        return Tensor(name)
+
+    def graph(self, *outputs):
+        return Graph("spelt", self.nodes, self.inputs, outputs)
+
+
+def erfc(n, x, half=0.5):
+    return n("Mul", n("Mul", half, x), n("Erfc", n("Mul", n("Neg", x), 0.70710677)))
+
+
+def erf(n, x):
+    return n("Mul", n("Mul", 0.5, x), n("AddV2", 1.0, n("Erf", n("RealDiv", x, 1.4142135))))
+
+
+def distribution(n, x):
+    """As Google's BERT has it, in TensorFlow 1."""
+    share = n("Mul", 0.5, n("Add", 1.0, n("Erf", n("RealDiv", x, n("Sqrt", 2.0)))))
+    return n("Mul", n("Identity", x), share)
+
+
+def tanh(n, x, three=3.0):
+    cubic = n("AddV2", x, n("Mul", 0.044715, n("Pow", x, three)))
+    return n("Mul", n("Mul", 0.5, x), n("AddV2", n("Tanh", n("Mul", 0.7978846, cubic)), 1.0))
+
+
+def moments(n, x, scale, offset, epsilon=1e-3, axes=(2,), center=None):
+    axes = n("Const", value=np.array(axes, "int32"))
+    mean = n("Mean", x, axes, keep_dims=True)
+    square = n("SquaredDifference", x, n("StopGradient", mean) if center is None else center)
+    variance = n("Mean", square, axes, keep_dims=True)
+    factor = n("Mul", n("Rsqrt", n("AddV2", variance, epsilon)), scale)
+    return n("AddV2", n("Mul", x, factor), n("Sub", offset, n("Mul", mean, factor)))
+
+
+def gelu_of(spelling, **changes):
+    n = Spelt("x")
+    return n.graph(spelling(n, Tensor("x"), **changes))
+
+
+def norm_of(**changes):
+    n = Spelt("x", "scale", "offset")
+    return n.graph(moments(n, *n.inputs, **changes))
+
+
+def both(monkeypatch, graph, *inputs):
+    """Answers and gradients of `graph` as it is written, then fused."""
+    found = []
+    for choice in ("off", "on"):
+        monkeypatch.setenv("THAW_KERNELS", choice)
+        resources = Resources()
+
+        def run(*values, resources=resources):
+            return resources.plan(graph, "float32").run(Context(resources), values)
+
+        found.append(vjp(run, inputs, [np.ones(inputs[0].shape, "float32")]))
+    return found
+
+
+def ops_of(monkeypatch, graph):
+    monkeypatch.setattr(fusion.kernels, "chosen", lambda *backends: True)
+    made = fusion.fused(graph)
+    return {node.op for node in made.nodes.values() if node.op.startswith("thaw.")}
+
+
+def agree(plain, own):
+    for expected, found in zip([*plain[0], *plain[1]], [*own[0], *own[1]], strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-5)
+
+
+SPELLINGS = {"erfc": erfc, "erf": erf, "distribution": distribution, "tanh": tanh}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+def test_gelu_is_found_and_answers_alike(monkeypatch, spelling):
+    graph = gelu_of(spelling)
+    agree(*both(monkeypatch, graph, R.standard_normal((3, 7)).astype("float32") * 3))
+    assert ops_of(monkeypatch, graph) == {"thaw.gelu"}
+
+
+@pytest.mark.parametrize("axes", [(2,), (-1,), (1, 2), (1,)], ids=str)
+def test_layer_norm_is_found_and_answers_alike(monkeypatch, axes):
+    graph = norm_of(axes=axes)
+    shape = (1, 4, 5) if axes == (1,) else (4, 5) if axes == (1, 2) else (5,)
+    inputs = [R.standard_normal(s).astype("float32") + 1 for s in ((3, 4, 5), shape, shape)]
+    agree(*both(monkeypatch, graph, *inputs))
+    assert ops_of(monkeypatch, graph) == {"thaw.layer_norm"}
+
+
+def near_misses():
+    yield "half of it", gelu_of(erfc, half=0.25)
+    yield "a square", gelu_of(tanh, three=2.0)
+    n = Spelt("x", "y")
+    yield "another x", n.graph(n("Mul", n("Mul", 0.5, Tensor("x")), n("Erfc", n("Mul", n("Neg", Tensor("y")), 0.70710677))))
+    yield "another center", norm_of(center=Tensor("offset"))
+    n = Spelt("x")
+    answer = erfc(n, Tensor("x"))
+    complement = next(Tensor(name) for name, node in n.nodes.items() if node.op == "Erfc")
+    yield "supplied in the middle", Graph("cut", n.nodes, (*n.inputs, complement), (answer,))
+
+
+@pytest.mark.parametrize(("name", "graph"), list(near_misses()), ids=lambda v: v if isinstance(v, str) else "")
+def test_what_only_looks_alike_is_left_alone(monkeypatch, name, graph):
+    assert not ops_of(monkeypatch, graph)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch has the kernels")
+def test_other_backends_keep_the_graph():
+    graph = gelu_of(erf)
+    assert fusion.fused(graph) is graph
