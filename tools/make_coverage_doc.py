@@ -138,7 +138,7 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
     (r"(Apply(Ada|Adam|Add|Centered|Ftrl|Gradient|Keras|Momentum|Power|Proximal|RMS)|SdcaF|SdcaO|SdcaS|Accumulator)",
      "steps of TensorFlow's optimizers: Keras' optimizers train here"),
     (r"(Summary|Summaries|StatsAggregator|Debug|DumpTensor|Timestamp|Statistics)", "logs and debugging"),
-    (r"(^Rpc|Send$|Recv$|RemoteCall|Session|Mutex|Worker|Copy$|CopyHost|Device|Placement|Dawsn$)", "machines, sessions, devices"),
+    (r"(^Rpc|Send$|Recv$|RemoteCall|Session|Mutex|Worker|Copy$|CopyHost|Device|Placement)", "machines, sessions, devices"),
     (r"(PyFunc)", "Python code of the process that made the graph: nobody else has it"),
     (r"(DecodeProto|EncodeProto)", "messages described by files or by compiled code"),
     (r"(BoostedTrees|KMC2|Kmeans|CandidateSampler|Skipgram|NegTrain|ComputeAccidentalHits|NearestNeighbors)",

@@ -14,7 +14,7 @@ import numpy as np
 from thaw.graph.inline_functions import inline_functions
 from thaw.graph.ir import CompositeSpec, Graph, TensorSpec
 from thaw.graph.program import Program, Variant, leaves, rebuild
-from thaw.lowering.parse import example_class
+from thaw.lowering.parse import message_class
 
 SIZES = (32, 224, 1, 8, 64, 512)
 """What unknown axes but the batch are tried with."""
@@ -97,7 +97,7 @@ def _raw(key: Any) -> bytes:
 
 def _example(features: dict[bytes, tuple[str, int]], seed: int) -> bytes:
     """A serialized tf.train.Example with every one of `features`."""
-    example = example_class()()
+    example = message_class("Example")()
     random = np.random.default_rng(seed)
     for key, (dtype, count) in features.items():
         feature = example.features.feature[key.decode()]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from thaw.errors import UnhandledValueError
 from thaw.lowering.registry import lowering
 from thaw.lowering.strings import Strings
 
@@ -216,3 +217,24 @@ def string_to_hash_bucket_strong(input: Strings, *, num_buckets: int, key: tuple
 def string_to_hash_bucket(string_tensor: Strings, *, num_buckets: int) -> np.ndarray:
     """Hash64 modulo the number of buckets."""
     return _buckets(by_length(string_tensor, hash64), num_buckets)
+
+
+@lowering("Fingerprint", host=True, gradient="none")
+def fingerprint(data: np.ndarray, method: Strings) -> np.ndarray:
+    """Fingerprint64 of the bytes of each row, as 8 bytes; of a row of several strings, of their fingerprints.
+
+    Raises:
+        UnhandledValueError: another method, which TensorFlow does not have either.
+    """
+    if method.item() != b"farmhash64":
+        raise UnhandledValueError("Fingerprint", "method", method.item(), ["farmhash64"])
+    rows = len(data)
+    if data.dtype == object:
+        hashed = by_length(data.reshape(rows, -1) if rows else data.ravel(), fingerprint64)
+        if hashed.ndim < 2 or hashed.shape[1] == 1:
+            return np.ascontiguousarray(hashed.reshape(rows, 1)).view(np.uint8)
+        data = hashed
+    bytes_of = np.ascontiguousarray(data.reshape(rows, -1) if rows else np.zeros((0, 1), data.dtype)).view(np.uint8)
+    with np.errstate(over="ignore"):
+        words = fingerprint64(bytes_of, bytes_of.shape[1]) if rows else np.zeros(0, np.uint64)
+    return np.ascontiguousarray(words.reshape(rows, 1)).view(np.uint8)

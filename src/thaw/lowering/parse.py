@@ -29,35 +29,43 @@ def _field(
 
 
 @functools.cache
-def example_class() -> Any:
-    """The message class Example: a map from names to features."""
+def message_class(name: str) -> Any:
+    """The message class Example, a map from names to features, or SequenceExample, which has one of lists of features too."""
     kinds = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="thaw/example.proto", package="thaw.example", syntax="proto3")
-    for name, kind in (("BytesList", kinds.TYPE_BYTES), ("FloatList", kinds.TYPE_FLOAT), ("Int64List", kinds.TYPE_INT64)):
-        _field(file.message_type.add(name=name), "value", 1, kind, repeated=True)
+    for held, kind in (("BytesList", kinds.TYPE_BYTES), ("FloatList", kinds.TYPE_FLOAT), ("Int64List", kinds.TYPE_INT64)):
+        _field(file.message_type.add(name=held), "value", 1, kind, repeated=True)
     feature = file.message_type.add(name="Feature")
     feature.oneof_decl.add(name="kind")
-    for number, (name, of) in enumerate(zip(KINDS, ("BytesList", "FloatList", "Int64List"), strict=True), 1):
-        _field(feature, name, number, kinds.TYPE_MESSAGE, f".thaw.example.{of}").oneof_index = 0
-    features = file.message_type.add(name="Features")
-    entry = features.nested_type.add(name="FeatureEntry")  # the name that protobuf asks of the entries of a map
-    entry.options.map_entry = True
-    _field(entry, "key", 1, kinds.TYPE_STRING)
-    _field(entry, "value", 2, kinds.TYPE_MESSAGE, ".thaw.example.Feature")
-    _field(features, "feature", 1, kinds.TYPE_MESSAGE, ".thaw.example.Features.FeatureEntry", repeated=True)
+    for number, (one, of) in enumerate(zip(KINDS, ("BytesList", "FloatList", "Int64List"), strict=True), 1):
+        _field(feature, one, number, kinds.TYPE_MESSAGE, f".thaw.example.{of}").oneof_index = 0
+    _field(file.message_type.add(name="FeatureList"), "feature", 1, kinds.TYPE_MESSAGE, ".thaw.example.Feature", repeated=True)
+    for name_of_map, member, entry_name, value in (
+        ("Features", "feature", "FeatureEntry", "Feature"),
+        ("FeatureLists", "feature_list", "FeatureListEntry", "FeatureList"),
+    ):
+        owner = file.message_type.add(name=name_of_map)
+        entry = owner.nested_type.add(name=entry_name)  # the name that protobuf asks of the entries of a map
+        entry.options.map_entry = True
+        _field(entry, "key", 1, kinds.TYPE_STRING)
+        _field(entry, "value", 2, kinds.TYPE_MESSAGE, f".thaw.example.{value}")
+        _field(owner, member, 1, kinds.TYPE_MESSAGE, f".thaw.example.{name_of_map}.{entry_name}", repeated=True)
     _field(file.message_type.add(name="Example"), "features", 1, kinds.TYPE_MESSAGE, ".thaw.example.Features")
+    sequence = file.message_type.add(name="SequenceExample")
+    _field(sequence, "context", 1, kinds.TYPE_MESSAGE, ".thaw.example.Features")
+    _field(sequence, "feature_lists", 2, kinds.TYPE_MESSAGE, ".thaw.example.FeatureLists")
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("thaw.example.Example"))
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"thaw.example.{name}"))
 
 
-def parsed(data: bytes) -> Any:
-    """The Example of serialized `data`.
+def parsed(data: bytes, kind: str = "Example") -> Any:
+    """The Example (or other `kind` of message) of serialized `data`.
 
     Raises:
         ValueError: the bytes are none.
     """
-    example = example_class()()
+    example = message_class(kind)()
     try:
         example.ParseFromString(data)
     except message.DecodeError as error:
@@ -65,15 +73,17 @@ def parsed(data: bytes) -> Any:
     return example
 
 
-def _values(features: Mapping[str, Any], key: str, dtype: str, where: str) -> list[Any] | None:
-    """The values of a feature; None where it is not there.
+def feature_values(features: Mapping[str, Any], key: str, dtype: str, where: str) -> list[Any] | None:
+    """The values of the feature of that name; None where it is not there."""
+    return values_of(features[key], key, dtype, where) if key in features else None
+
+
+def values_of(feature: Any, key: str, dtype: str, where: str) -> list[Any] | None:
+    """The values of a feature; None where it has none.
 
     Raises:
         ValueError: it holds another dtype.
     """
-    if key not in features:
-        return None
-    feature = features[key]
     kind = feature.WhichOneof("kind")
     if kind is None:
         return None
@@ -82,7 +92,8 @@ def _values(features: Mapping[str, Any], key: str, dtype: str, where: str) -> li
     return list(getattr(feature, kind).value)
 
 
-def _array(values: Sequence[Any], dtype: str) -> np.ndarray:
+def array_of(values: Sequence[Any], dtype: str) -> np.ndarray:
+    """A vector of that dtype, strings as objects."""
     return strings(values) if dtype == "string" else np.array(values, dtype=numpy_dtype(dtype))
 
 
@@ -90,7 +101,7 @@ def _sparse(rows: Sequence[Sequence[Any]], dtype: str) -> tuple[np.ndarray, np.n
     lengths = np.array([len(r) for r in rows], dtype=np.int64)
     row = np.repeat(np.arange(len(rows)), lengths)
     column = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    values = _array([v for r in rows for v in r], dtype)
+    values = array_of([v for r in rows for v in r], dtype)
     return np.stack([row, column], axis=1).astype(np.int64), values, np.array([len(rows), lengths.max(initial=0)], np.int64)
 
 
@@ -105,7 +116,7 @@ def _dense(
         most = max((len(r or ()) for r in rows), default=0)
         filler = default.item() if default.size else (b"" if dtype == "string" else 0)
         flat = [[*(r or ()), *[filler] * (most - len(r or ()))] for r in rows]
-        return _array([v for r in flat for v in r], dtype).reshape(len(rows), most // max(size, 1), *inner)
+        return array_of([v for r in flat for v in r], dtype).reshape(len(rows), most // max(size, 1), *inner)
     result: list[Any] = []
     for number, row in enumerate(rows):
         if row is None:
@@ -115,10 +126,11 @@ def _dense(
         if len(row) != size:
             raise ValueError(f"Key: {key}, Index: {number}. {len(row)} {dtype} values, expected shape {list(inner)}")
         result.extend(row)
-    return _array(result, dtype).reshape(len(rows), *inner)
+    return array_of(result, dtype).reshape(len(rows), *inner)
 
 
-def _text(keys: Iterable[Any]) -> list[str]:
+def as_text(keys: Iterable[Any]) -> list[str]:
+    """Names of features, which come as bytes or as text."""
     return [k.decode() if isinstance(k, bytes) else str(k) for k in keys]
 
 
@@ -126,26 +138,29 @@ def _examples(serialized: Iterable[bytes]) -> list[Mapping[str, Any]]:
     return [parsed(data).features.feature for data in serialized]
 
 
-def _column(examples: Sequence[Mapping[str, Any]], key: str, dtype: str) -> list[list[Any] | None]:
-    return [_values(e, key, dtype, f"Name: <unknown>, Feature index {i}") for i, e in enumerate(examples)]
+def column(examples: Sequence[Mapping[str, Any]], key: str, dtype: str) -> list[list[Any] | None]:
+    """The values of one feature of each example."""
+    return [feature_values(e, key, dtype, f"Name: <unknown>, Feature index {i}") for i, e in enumerate(examples)]
 
 
-def _sparse_columns(
+def sparse_columns(
     examples: Sequence[Mapping[str, Any]], keys: Sequence[str], dtypes: Sequence[str]
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
-    found = [_sparse([r or [] for r in _column(examples, k, d)], d) for k, d in zip(keys, dtypes, strict=True)]
+    """Indices, values and shapes of the features of those names, each as a sparse matrix."""
+    found = [_sparse([r or [] for r in column(examples, k, d)], d) for k, d in zip(keys, dtypes, strict=True)]
     return [f[0] for f in found], [f[1] for f in found], [f[2] for f in found]
 
 
-def _dense_columns(
+def dense_columns(
     examples: Sequence[Mapping[str, Any]],
     keys: Sequence[str],
     dtypes: Sequence[str],
     shapes: Sequence[Sequence[int | None]],
     defaults: Sequence[np.ndarray],
 ) -> list[np.ndarray]:
+    """The features of those names, each of one shape for every example."""
     return [
-        _dense(_column(examples, key, dtype), key, dtype, shape, default)
+        _dense(column(examples, key, dtype), key, dtype, shape, default)
         for key, dtype, shape, default in zip(keys, dtypes, shapes, defaults, strict=True)
     ]
 
@@ -162,11 +177,11 @@ def parse_example(
     dense_shapes: tuple[tuple[int | None, ...], ...],
 ) -> tuple[np.ndarray, ...]:
     """Features of a batch of examples: sparse indices, values and shapes, then dense ones."""
-    sparse_keys = _text(k.item() for k in rest[:Nsparse])
-    dense_keys = _text(k.item() for k in rest[Nsparse : Nsparse + Ndense])
+    sparse_keys = as_text(k.item() for k in rest[:Nsparse])
+    dense_keys = as_text(k.item() for k in rest[Nsparse : Nsparse + Ndense])
     examples = _examples(serialized.tolist())
-    indices, values, shapes = _sparse_columns(examples, sparse_keys, sparse_types)
-    dense = _dense_columns(examples, dense_keys, Tdense, dense_shapes, rest[Nsparse + Ndense :])
+    indices, values, shapes = sparse_columns(examples, sparse_keys, sparse_types)
+    dense = dense_columns(examples, dense_keys, Tdense, dense_shapes, rest[Nsparse + Ndense :])
     return (*indices, *values, *shapes, *dense)
 
 
@@ -188,12 +203,12 @@ def parse_example_v2(
     """Features of a batch of examples (or of one): sparse indices, values, shapes; dense; ragged values and row splits."""
     scalar = serialized.ndim == 0
     examples = _examples(serialized.ravel().tolist())
-    indices, values, shapes = _sparse_columns(examples, _text(sparse_keys.tolist()), sparse_types)
-    dense = _dense_columns(examples, _text(dense_keys.tolist()), Tdense, dense_shapes, dense_defaults)
+    indices, values, shapes = sparse_columns(examples, as_text(sparse_keys.tolist()), sparse_types)
+    dense = dense_columns(examples, as_text(dense_keys.tolist()), Tdense, dense_shapes, dense_defaults)
     ragged_values, ragged_splits = [], []
-    for key, dtype, splits in zip(_text(ragged_keys.tolist()), ragged_value_types, ragged_split_types, strict=True):
-        rows = [r or [] for r in _column(examples, key, dtype)]
-        ragged_values.append(_array([v for r in rows for v in r], dtype))
+    for key, dtype, splits in zip(as_text(ragged_keys.tolist()), ragged_value_types, ragged_split_types, strict=True):
+        rows = [r or [] for r in column(examples, key, dtype)]
+        ragged_values.append(array_of([v for r in rows for v in r], dtype))
         ragged_splits.append(row_splits([len(r) for r in rows], splits))
     if scalar:
         indices, shapes = [i[:, 1:] for i in indices], [s[1:] for s in shapes]
@@ -214,8 +229,8 @@ def parse_single_example(
 ) -> tuple[np.ndarray, ...]:
     """Features of one example: sparse indices, values and shapes, then dense ones."""
     examples = _examples([serialized.item()])
-    indices, values, shapes = _sparse_columns(examples, _text(sparse_keys), sparse_types)
-    dense = _dense_columns(examples, _text(dense_keys), Tdense, dense_shapes, dense_defaults)
+    indices, values, shapes = sparse_columns(examples, as_text(sparse_keys), sparse_types)
+    dense = dense_columns(examples, as_text(dense_keys), Tdense, dense_shapes, dense_defaults)
     return (*(i[:, 1:] for i in indices), *values, *(s[1:] for s in shapes), *(d[0] for d in dense))
 
 
@@ -247,7 +262,7 @@ def decode_csv(
                 values.append(field)
             else:
                 values.append(float(field) if dtype.startswith("float") else int(field))
-        results.append(_array(values, dtype).reshape(records.shape))
+        results.append(array_of(values, dtype).reshape(records.shape))
     return tuple(results)
 
 

@@ -11,7 +11,7 @@ from keras import ops
 
 from thaw.errors import UnhandledValueError
 from thaw.lowering.registry import lowering
-from thaw.lowering.sparse import segment_sum, take
+from thaw.lowering.sparse import segment_sum, sparse_fill_empty_rows, take
 from thaw.lowering.strings import row_splits
 from thaw.lowering.values import Value, dtype_of, is_host, known, on_device
 
@@ -196,6 +196,16 @@ def sparse_bincount(
     rows = int(dense_shape[0])
     places = np.where((values >= 0) & (values < number), indices[:, 0] * number + values, -1)
     return np.asarray(_count(places, rows * number, flat, binary_output, dtype_of(weights)).reshape(rows, number))
+
+
+@lowering("RaggedFillEmptyRows", static=("value_rowids", "nrows"))
+def ragged_fill_empty_rows(
+    value_rowids: np.ndarray, values: Value, nrows: np.ndarray, default_value: Value
+) -> tuple[Value, Value, np.ndarray, np.ndarray]:
+    """With one default value in each empty row: row of each value, values, which rows were empty, where each value went."""
+    indices = np.stack([value_rowids, np.zeros_like(value_rowids)], axis=1)
+    filled, kept, empty, moved = sparse_fill_empty_rows(indices, values, np.array([nrows.item(), 1]), default_value)
+    return filled[:, 0], kept, empty, moved
 
 
 class RaggedRows:

@@ -315,6 +315,106 @@ def sparse_reduce_sum(
     return xp(total).reshape(total, shape)
 
 
+def _reduced_parts(
+    indices: np.ndarray, values: np.ndarray, shape: np.ndarray, axes: np.ndarray, keep_dims: bool, ufunc: np.ufunc
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What is left of a sparse tensor when `ufunc` takes together what differs on `axes` only: indices, values, shape."""
+    kept, reduced = _reduced_shape(shape, axes, keep_dims)
+    order = _row_major(indices[:, kept]) if kept else np.arange(len(indices))
+    groups, which = (
+        np.unique(indices[:, kept], axis=0, return_inverse=True) if kept else (np.zeros((1, 0)), np.zeros(len(indices)))
+    )
+    groups = groups if len(indices) else groups[:0]
+    starts = np.searchsorted(which.ravel()[order], np.arange(len(groups)))
+    results = ufunc.reduceat(values[order], starts).astype(values.dtype) if len(groups) else values[:0]
+    places = np.zeros((len(groups), len(reduced)), np.int64)
+    places[:, kept if keep_dims else slice(None)] = groups
+    return places, results, np.array(reduced, np.int64)
+
+
+@lowering("SparseReduceMax", host=True, gradient="none")
+def sparse_reduce_max(
+    input_indices: np.ndarray,
+    input_values: np.ndarray,
+    input_shape: np.ndarray,
+    reduction_axes: np.ndarray,
+    *,
+    keep_dims: bool = False,
+) -> np.ndarray:
+    """The greatest values of a sparse tensor over axes, dense; 0 where nothing is."""
+    parts = (input_indices, input_values, input_shape, reduction_axes, keep_dims)
+    places, values, shape = _reduced_parts(*parts, np.maximum)
+    dense = np.zeros(tuple(shape.tolist()), input_values.dtype)
+    dense[tuple(places.T)] = values if len(shape) else values[:1].reshape(())
+    return dense
+
+
+@lowering("SparseReduceMaxSparse", host=True, gradient="none")
+def sparse_reduce_max_sparse(
+    input_indices: np.ndarray,
+    input_values: np.ndarray,
+    input_shape: np.ndarray,
+    reduction_axes: np.ndarray,
+    *,
+    keep_dims: bool = False,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The greatest values of a sparse tensor over axes, sparse."""
+    return _reduced_parts(input_indices, input_values, input_shape, reduction_axes, keep_dims, np.maximum)
+
+
+@lowering("SparseReduceSumSparse", host=True, gradient="none")
+def sparse_reduce_sum_sparse(
+    input_indices: np.ndarray,
+    input_values: np.ndarray,
+    input_shape: np.ndarray,
+    reduction_axes: np.ndarray,
+    *,
+    keep_dims: bool = False,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The sums of a sparse tensor over axes, sparse."""
+    return _reduced_parts(input_indices, input_values, input_shape, reduction_axes, keep_dims, np.add)
+
+
+def _both(
+    ufunc: np.ufunc, a_indices: np.ndarray, a_values: np.ndarray, b_indices: np.ndarray, b_values: np.ndarray, shape: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`ufunc` of two sparse tensors of one shape; what one of them lacks is 0."""
+    sizes = tuple(int(n) for n in shape)
+    first, second = flat_positions(a_indices, sizes), flat_positions(b_indices, sizes)
+    places = np.union1d(first, second)
+    left, right = np.zeros(len(places), a_values.dtype), np.zeros(len(places), b_values.dtype)
+    left[np.searchsorted(places, first)] = a_values
+    right[np.searchsorted(places, second)] = b_values
+    indices = np.stack(np.unravel_index(places, sizes), axis=1).astype(np.int64).reshape(-1, len(sizes))
+    return indices, ufunc(left, right)
+
+
+@lowering("SparseSparseMaximum", host=True, gradient="none")
+def sparse_sparse_maximum(
+    a_indices: np.ndarray,
+    a_values: np.ndarray,
+    a_shape: np.ndarray,
+    b_indices: np.ndarray,
+    b_values: np.ndarray,
+    b_shape: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The greater of two sparse tensors, element by element."""
+    return _both(np.maximum, a_indices, a_values, b_indices, b_values, a_shape)
+
+
+@lowering("SparseSparseMinimum", host=True, gradient="none")
+def sparse_sparse_minimum(
+    a_indices: np.ndarray,
+    a_values: np.ndarray,
+    a_shape: np.ndarray,
+    b_indices: np.ndarray,
+    b_values: np.ndarray,
+    b_shape: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The lesser of two sparse tensors, element by element."""
+    return _both(np.minimum, a_indices, a_values, b_indices, b_values, a_shape)
+
+
 @lowering("SparseSoftmax", static=("sp_indices", "sp_shape"))
 def sparse_softmax(sp_indices: np.ndarray, sp_values: Value, sp_shape: np.ndarray) -> Value:
     """Softmax over the last axis of what is there."""

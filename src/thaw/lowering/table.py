@@ -9,14 +9,18 @@ from thaw.lowering import array as array
 from thaw.lowering import audio as audio
 from thaw.lowering import choose as choose
 from thaw.lowering import color as color
+from thaw.lowering import compression as compression
 from thaw.lowering import control_flow as control_flow
 from thaw.lowering import conv as conv
 from thaw.lowering import counting as counting
 from thaw.lowering import cross as cross
 from thaw.lowering import ctc as ctc
+from thaw.lowering import ctc_loss as ctc_loss
+from thaw.lowering import describe as describe
 from thaw.lowering import detection as detection
 from thaw.lowering import diagonal as diagonal
 from thaw.lowering import dtypes as dtypes
+from thaw.lowering import edit_distance as edit_distance
 from thaw.lowering import hashing as hashing
 from thaw.lowering import images as images
 from thaw.lowering import linalg as linalg
@@ -27,6 +31,7 @@ from thaw.lowering import math as math
 from thaw.lowering import matmul as matmul
 from thaw.lowering import normalization as normalization
 from thaw.lowering import parse as parse
+from thaw.lowering import parse_sequence as parse_sequence
 from thaw.lowering import pool as pool
 from thaw.lowering import quantization as quantization
 from thaw.lowering import ragged as ragged

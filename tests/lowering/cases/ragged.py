@@ -115,6 +115,11 @@ CASES = [
     case(
         "SparseBincount", "matrix", longs(0, 0, 0, 1, 1, 0).reshape(3, 2), i(1, 1, 2), longs(2, 2), n(3), np.array([], "float32")
     ),
+    *[
+        Case("RaggedFillEmptyRows", id, (rows, f(len(rows)), n(count, "int64"), n(0.5, "float32")))
+        for id, rows, count in (("gaps", longs(0, 0, 2), 5), ("none-empty", longs(0, 1), 2), ("all-empty", longs(), 3))
+    ],
+    case("RaggedFillEmptyRows", "strings", longs(1, 1, 3), s("a", "b", "c"), n(4, "int64"), one("<none>")),
 ]
 
 ELSEWHERE = dict.fromkeys(

@@ -22,6 +22,7 @@ def n(number, dtype="int32"):
 
 INDICES = longs(0, 1, 0, 3, 2, 0, 4, 4).reshape(4, 2)
 SHAPE = longs(5, 6)
+INDICES_3 = longs(0, 0, 1, 0, 1, 1, 2, 0, 0, 2, 1, 0, 2, 1, 3).reshape(5, 3)
 SEGMENTS = (f(6, 3), i(0, 2, 2, 5, 1), i(0, 0, 1, 3, 3))
 
 CASES = [
@@ -84,6 +85,22 @@ CASES = [
     Case("SparseDenseCwiseMul", "broadcast", (INDICES, f(4), SHAPE, f(6)), gradient=False),
     Case("SparseDenseCwiseDiv", "plain", (INDICES, f(4), SHAPE, f(5, 6)), gradient=False),
     Case("SparseDenseCwiseAdd", "plain", (INDICES, f(4), SHAPE, f(5, 6)), gradient=False),
+    *[
+        case(f"SparseReduce{kind}", f"{axes}-{'kept' if kept else 'dropped'}", INDICES, f(4), SHAPE, i(*axes), keep_dims=kept)
+        for kind in ("Max", "MaxSparse", "SumSparse")
+        for axes, kept in (((0,), False), ((-1,), True), ((0, 1), False))
+    ],
+    *[
+        case(f"SparseReduce{kind}", "rank3", INDICES_3, -f(5) - 3, longs(3, 2, 4), i(1))
+        for kind in ("Max", "MaxSparse", "SumSparse")
+    ],
+    case("SparseReduceMax", "nothing", longs().reshape(0, 2), f(0), SHAPE, i(1)),
+    case("SparseReduceSumSparse", "nothing", longs().reshape(0, 2), f(0), SHAPE, i(1)),
+    *[
+        case(f"SparseSparse{kind}", "overlap", INDICES, f(4), SHAPE, INDICES[[1, 2]] + [[0, 1], [0, 0]], f(2), SHAPE)
+        for kind in ("Maximum", "Minimum")
+    ],
+    case("SparseSparseMaximum", "nothing", longs().reshape(0, 1), i(), longs(3), longs().reshape(0, 1), i(), longs(3)),
 ]
 
 ELSEWHERE = {"ThawCountSegments": "test_host.py: put in by thaw.graph.split_host"}

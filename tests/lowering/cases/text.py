@@ -129,6 +129,17 @@ CASES = [
     case("StringToHashBucketFast", "bulk", BULK, num_buckets=1_000_003),
     case("StringToHashBucketFast", "one-bucket", BULK, num_buckets=1),
     case("StringToHashBucketFast", "all-lengths", s(*[("0123456789abcdefXYZ" * 15)[:n] for n in range(270)]), num_buckets=2**62),
+    *[
+        case("Fingerprint", id, data, one("farmhash64"))
+        for id, data in (
+            ("strings", TEXT),
+            ("rows-of-strings", TEXT.reshape(3, 3)),
+            ("no-strings", s()),
+            ("numbers", np.arange(40, dtype="float32").reshape(2, 5, 4)),
+            ("longs", np.arange(3)),
+            ("no-rows", np.zeros((0, 3), "int32")),
+        )
+    ],
     case("StringToHashBucketStrong", "bulk", BULK, num_buckets=2**61, key=(123, -456)),
     case("StringToHashBucket", "bulk", BULK, num_buckets=2**61),
     case(
