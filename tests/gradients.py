@@ -40,8 +40,11 @@ def vjp(function, inputs, cotangents, *, jit=False):
             outputs = function(*full)
             return scalar(outputs), outputs
 
-        gradient = jax.grad(of_floats, argnums=tuple(range(len(floating))), has_aux=True)
-        grads, outputs = (jax.jit(gradient) if jit else gradient)(*[tensors[i] for i in floating])
+        if floating:
+            gradient = jax.grad(of_floats, argnums=tuple(range(len(floating))), has_aux=True)
+            grads, outputs = (jax.jit(gradient) if jit else gradient)(*[tensors[i] for i in floating])
+        else:  # a gradient for no argument is refused
+            grads, outputs = [], function(*tensors)
         grads = [keras.ops.conj(g) if np.iscomplexobj(g) else g for g in grads]  # JAX's convention is the conjugate
     elif backend == "torch":
         import torch
