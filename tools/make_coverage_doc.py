@@ -145,7 +145,7 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
      "training of shallow models, and trees of estimators (removed from TensorFlow itself)"),
     (r"(Grad$|GradV2$|GradV3$|GradGrad|GradWith|GradA$|Backprop|GradBoxes|GradImage|SymbolicGradient|VariantGradient)",
      "gradients as ops of their own: they stand in training graphs only, which are not run; thaw differentiates the forward ops"),
-    (r"(^Quantized|Requantiz|QuantizeDown|^Uniform(Quant|Dequant|Requant))", "arithmetic in 8 bits: dequantized models of the same kind run"),
+    (r"(^Quantized|Requantiz|QuantizeDown|^Uniform(Quant|Dequant|Requant))", "arithmetic in 8 bits of kernels for Intel's library only, and of TensorFlow Lite's converter"),
     (r"(CSRSparse|SparseMatrix)", "compressed sparse rows: in no model that was at hand"),
     (r"(XlaCallModule|XlaCustomCall)", "a program that JAX compiled ahead; export with `native_serialization=False` (and XLA off)"),
     (r"^Xla", "of JAX's exports before native serialization: not done"),

@@ -11,7 +11,7 @@ from keras import ops
 from thaw.errors import UnhandledValueError
 from thaw.lowering.elementwise import alike, apply
 from thaw.lowering.registry import lowering
-from thaw.lowering.values import Value, cast, dtype_of, on_device, static_shape
+from thaw.lowering.values import Value, cast, dtype_of, on_device, static_shape, xp
 
 
 def straight_through(value: Value, rounded: Value) -> Value:
@@ -84,6 +84,12 @@ def fake_quant_gradient(
         ops.sum(ops.where(below, gradients, nothing), axis=axes),
         ops.sum(ops.where(above, gradients, nothing), axis=axes),
     )
+
+
+def _half_away(np: Any, x: Value) -> Value:
+    """The nearest integer, halves away from zero."""
+    whole = np.trunc(x)
+    return whole + np.where(np.abs(x - whole) >= 0.5, np.sign(x), np.zeros_like(x))
 
 
 def _round(x: Value, mode: str) -> Value:
@@ -191,16 +197,11 @@ def dequantize(
     axis: int = -1,
     dtype: str = "float32",
 ) -> Value:
-    """Integers of a range as the numbers that they stand for.
-
-    Raises:
-        UnhandledValueError: the mode MIN_FIRST, or a range for each channel.
-    """
-    if mode == "MIN_FIRST":
-        raise UnhandledValueError("Dequantize", "mode", mode, ["MIN_COMBINED", "SCALED"])
-    if axis != -1:
-        raise UnhandledValueError("Dequantize", "axis", axis, [-1])
+    """Integers of a range (one for each slice along `axis`) as the numbers that they stand for."""
     least, greatest = LIMITS[T]
+    if axis != -1:
+        shape = tuple(-1 if a == axis else 1 for a in range(len(static_shape(input))))
+        min_range, max_range = (xp(v).reshape(v, shape) for v in (min_range, max_range))
 
     def function(np: Any, x: Value, low: Value, high: Value) -> Value:
         x = x.astype("float32") if np is numpy else ops.cast(x, "float32")
@@ -209,6 +210,10 @@ def dequantize(
             if least < 0:
                 step = np.maximum(low / (least + narrow_range), step)
             return x * step
+        if mode == "MIN_FIRST":
+            step = (high - low) / float(greatest - least)
+            first = np.where(high == low, low, _half_away(np, low / np.where(step == 0, step + 1, step)) * step)
+            return (first - float(least) * step) + x * step
         return (x + (0 if least == 0 else (greatest - least + 1) / 2)) * ((high - low) / (greatest - least)) + low
 
     return cast(apply(function, input, min_range, max_range), dtype)
@@ -230,10 +235,8 @@ def quantize(
     """Numbers as integers of a range, and the range.
 
     Raises:
-        UnhandledValueError: a mode other than SCALED and MIN_COMBINED, or a range for each channel.
+        UnhandledValueError: a range for each channel.
     """
-    if mode not in {"SCALED", "MIN_COMBINED"}:
-        raise UnhandledValueError("QuantizeV2", "mode", mode, ["MIN_COMBINED", "SCALED"])
     if axis != -1:
         raise UnhandledValueError("QuantizeV2", "axis", axis, [-1])
     least, greatest = LIMITS[T]
@@ -248,6 +251,10 @@ def quantize(
         low, high = bottom / scale, greatest / scale
         scaled = ops.clip(x, low, high) * scale
         scaled = ops.round(scaled) if round_mode == "HALF_TO_EVEN" else ops.sign(scaled) * ops.floor(ops.abs(scaled) + 0.5)
+    elif mode == "MIN_FIRST":
+        scale = ops.where(high == low, 0.0, float(greatest - least) / ops.where(high == low, 1.0, high - low))
+        scaled = _half_away(ops, x * scale) - (_half_away(ops, low * scale) - float(least))
+        scaled = ops.clip(scaled, float(least), float(greatest))
     else:
         inside = ops.clip(x, low, high)
         scaled = (inside - low) * ((greatest - least) / (high - low))

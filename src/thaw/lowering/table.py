@@ -34,6 +34,8 @@ from thaw.lowering import parse as parse
 from thaw.lowering import parse_sequence as parse_sequence
 from thaw.lowering import pool as pool
 from thaw.lowering import quantization as quantization
+from thaw.lowering import quantized as quantized
+from thaw.lowering import quantized_layers as quantized_layers
 from thaw.lowering import ragged as ragged
 from thaw.lowering import random as random
 from thaw.lowering import recurrent as recurrent
@@ -58,3 +60,5 @@ from thaw.lowering import tokenize as tokenize
 from thaw.lowering import unicode as unicode
 from thaw.lowering import variables as variables
 from thaw.lowering import xla as xla
+from thaw.lowering import xla_reducers as xla_reducers
+from thaw.lowering import xla_scatter as xla_scatter

@@ -1,28 +1,23 @@
 """XLA's own ops, as graphs that JAX exported with `enable_xla=True` before native serialization hold them.
 
-Their dimension numbers are serialized messages in attributes; a reducer is a function of the library, of which those with one
-arithmetic op are known. XlaCallModule (native serialization) holds a compiled program instead of ops and is refused as unknown.
+Their dimension numbers are serialized messages in attributes. Ops that take a function are in xla_reducers.py and xla_scatter.py.
+XlaCallModule (native serialization) holds a compiled program instead of ops and is refused as unknown.
 """
 
 import math
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy
 from keras import ops
 
 from thaw.errors import UnhandledValueError
-from thaw.graph.ir import FunctionName
 from thaw.lowering import kernels
 from thaw.lowering.elementwise import apply
 from thaw.lowering.matmul import einsum
 from thaw.lowering.registry import lowering
-from thaw.lowering.run import Context
 from thaw.lowering.values import Value, cast, dtype_of, is_host, on_device, sizes, static_shape
-
-MOST_OFFSETS = 4096
-"""Elements of a window that is reduced offset by offset."""
 
 
 def numbers_of(op: str, data: str | bytes) -> dict[int, list[int]]:
@@ -57,7 +52,8 @@ def numbers_of(op: str, data: str | bytes) -> dict[int, list[int]]:
     return found
 
 
-def _as(value: Value, dtype: str) -> Value:
+def as_dtype(value: Value, dtype: str) -> Value:
+    """`value` in that dtype."""
     return value if dtype_of(value) == dtype else cast(value, dtype)
 
 
@@ -85,7 +81,7 @@ def xla_dot(lhs: Value, rhs: Value, *, dimension_numbers: str | bytes) -> Value:
 @lowering("XlaDotV2", ignored=("precision_config", "LhsT", "RhsT"))
 def xla_dot_v2(lhs: Value, rhs: Value, *, dimension_numbers: str | bytes, preferred_element_type: str) -> Value:
     """As XlaDot, in a dtype of its own."""
-    lhs, rhs = _as(lhs, preferred_element_type), _as(rhs, preferred_element_type)
+    lhs, rhs = as_dtype(lhs, preferred_element_type), as_dtype(rhs, preferred_element_type)
     return _dot("XlaDotV2", lhs, rhs, dimension_numbers)
 
 
@@ -194,7 +190,7 @@ def xla_conv_v2(
     if batch_group_count != 1:
         raise UnhandledValueError("XlaConvV2", "batch_group_count", batch_group_count, (1,))
     numbers = (window_strides, padding, lhs_dilation, rhs_dilation, feature_group_count)
-    lhs, rhs = _as(lhs, preferred_element_type), _as(rhs, preferred_element_type)
+    lhs, rhs = as_dtype(lhs, preferred_element_type), as_dtype(rhs, preferred_element_type)
     return _convolved("XlaConvV2", lhs, rhs, *numbers, dimension_numbers)
 
 
@@ -208,7 +204,7 @@ def _inside(starts: Value, shape: Sequence[int], lengths: Sequence[int]) -> Valu
 def xla_dynamic_slice(input: Value, start_indices: Value, size_indices: Value) -> Value:
     """A block that begins at `start_indices`, or where it still fits."""
     lengths = sizes(size_indices)
-    starts = _inside(start_indices, _known_shape("XlaDynamicSlice", input), lengths)
+    starts = _inside(start_indices, known_shape("XlaDynamicSlice", input), lengths)
     if is_host(input) and is_host(starts):
         return input[tuple(slice(s, s + n) for s, n in zip(starts.tolist(), lengths, strict=True))]
     return ops.slice(on_device(input), on_device(starts), lengths)
@@ -217,7 +213,7 @@ def xla_dynamic_slice(input: Value, start_indices: Value, size_indices: Value) -
 @lowering("XlaDynamicUpdateSlice", ignored=("Tindices",))
 def xla_dynamic_update_slice(input: Value, update: Value, indices: Value) -> Value:
     """`input` with a block written where it begins, or where it still fits."""
-    starts = _inside(indices, _known_shape("XlaDynamicUpdateSlice", input), _known_shape("XlaDynamicUpdateSlice", update))
+    starts = _inside(indices, known_shape("XlaDynamicUpdateSlice", input), known_shape("XlaDynamicUpdateSlice", update))
     if is_host(input) and is_host(update) and is_host(starts):
         result = input.copy()
         result[tuple(slice(s, s + n) for s, n in zip(starts.tolist(), update.shape, strict=True))] = update
@@ -226,7 +222,12 @@ def xla_dynamic_update_slice(input: Value, update: Value, indices: Value) -> Val
     return ops.slice_update(on_device(input), where, on_device(update))
 
 
-def _known_shape(op: str, x: Value) -> tuple[int, ...]:
+def known_shape(op: str, x: Value) -> tuple[int, ...]:
+    """The shape of `x`.
+
+    Raises:
+        UnhandledValueError: the backend does not know it while it traces.
+    """
     shape = static_shape(x)
     if None in shape:
         raise UnhandledValueError(op, "the shape of its input", shape, ("a known shape",))
@@ -239,11 +240,11 @@ def xla_gather(operand: Value, start_indices: Value, slice_sizes: Value, *, dime
     numbers = numbers_of("XlaGather", dimension_numbers)
     offset_dims, collapsed, mapped = (numbers.get(i, []) for i in (1, 2, 3))
     vector = (numbers.get(4) or [0])[0]
-    shape, lengths = _known_shape("XlaGather", operand), sizes(slice_sizes)
+    shape, lengths = known_shape("XlaGather", operand), sizes(slice_sizes)
     if vector == len(static_shape(start_indices)):
         start_indices = apply(lambda np, s: np.expand_dims(s, -1), start_indices)
     starts = apply(lambda np, s: np.moveaxis(s, vector, -1), start_indices)
-    batch = _known_shape("XlaGather", starts)[:-1]
+    batch = known_shape("XlaGather", starts)[:-1]
     starts = _inside(starts, [shape[d] for d in mapped], [lengths[d] for d in mapped])
     whole = len(shape)  # from here on the axes are taken whole: as one row
     while whole and lengths[whole - 1] == shape[whole - 1] and whole - 1 not in {*collapsed, *mapped}:
@@ -257,7 +258,7 @@ def xla_gather(operand: Value, start_indices: Value, slice_sizes: Value, *, dime
     scale = numpy.array([strides[d] for d in mapped], dtype)
     first = apply(lambda np, s, c: np.sum(s * c, axis=-1), starts, scale)
     flat_offsets = offsets.reshape(-1).astype(dtype)
-    places = apply(lambda np, f, o: np.reshape(f, (-1, 1)) + o, _as(first, dtype), flat_offsets)
+    places = apply(lambda np, f, o: np.reshape(f, (-1, 1)) + o, as_dtype(first, dtype), flat_offsets)
     rows = apply(lambda np, o: np.reshape(o, (math.prod(shape[:whole]), -1)), operand)
     taken = rows[places] if is_host(rows) and is_host(places) else ops.take(on_device(rows), on_device(places), axis=0)
     kept = [lengths[d] for d in range(len(shape)) if d not in collapsed]
@@ -303,81 +304,37 @@ def xla_optimization_barrier(*input: Value) -> tuple[Value, ...]:
     return input
 
 
-REDUCERS: dict[str, str] = {
-    "Add": "sum", "AddV2": "sum", "Mul": "prod", "Max": "max", "Maximum": "max", "Min": "min", "Minimum": "min",
-    "LogicalAnd": "all", "LogicalOr": "any",
-}  # fmt: skip
-"""What reduction a function of one op means."""
-
-PAIRS: dict[str, Callable[[Any, Value, Value], Value]] = {
-    "sum": lambda np, a, b: a + b,
-    "prod": lambda np, a, b: a * b,
-    "max": lambda np, a, b: np.maximum(a, b),
-    "min": lambda np, a, b: np.minimum(a, b),
-    "all": lambda np, a, b: np.logical_and(a, b),
-    "any": lambda np, a, b: np.logical_or(a, b),
-}
+@lowering("XlaSelfAdjointEig", ignored=("max_iter", "epsilon"))
+def xla_self_adjoint_eig(a: Value, *, lower: bool) -> tuple[Value, Value]:
+    """Eigenvalues, from the least, and eigenvectors of the symmetric matrices of which a triangle is given."""
+    x = on_device(a)
+    half = (ops.tril if lower else ops.triu)(x)
+    axes = (*range(len(static_shape(x)) - 2), -1 % len(static_shape(x)), -2 % len(static_shape(x)))
+    other = (ops.tril if lower else ops.triu)(x, -1 if lower else 1)
+    values, vectors = ops.eigh(half + ops.transpose(other, axes))
+    return values, vectors
 
 
-def _reduction(context: Context, function: FunctionName) -> str:
-    """What a reducer does, from the one op in it."""
-    graph = context.graph(function)
-    kinds = [n.op for n in graph.nodes.values() if n.op not in {"Identity", "Placeholder", "_Arg", "NoOp"}]
-    if len(kinds) != 1 or kinds[0] not in REDUCERS:
-        raise UnhandledValueError(context.node.op, "reducer", kinds, sorted(REDUCERS))
-    return REDUCERS[kinds[0]]
+@lowering("XlaSvd", ignored=("max_iter", "epsilon", "precision_config"))
+def xla_svd(a: Value) -> tuple[Value, Value, Value]:
+    """Singular values, and the left and right singular vectors."""
+    u, s, v = ops.svd(on_device(a), full_matrices=False)
+    rank = len(static_shape(v))
+    return s, u, ops.transpose(v, (*range(rank - 2), rank - 1, rank - 2))
 
 
-def _reduced(kind: str, x: Value, start: Value, axes: tuple[int, ...]) -> Value:
-    whole = apply(lambda np, x: getattr(np, kind)(x, axis=axes), x) if axes else x
-    return apply(PAIRS[kind], _as(whole, dtype_of(x)), start)
+SAME_AS = {(8, 7): "bfloat16", (8, 23): "float32", (11, 52): "float64"}
+"""Bits of exponent and mantissa, and the dtype that has them."""
 
 
-@lowering("XlaReduce", context=True)
-def xla_reduce(
-    context: Context, input: Value, init_value: Value, *, dimensions_to_reduce: Sequence[int], reducer: FunctionName
-) -> Value:
-    """All elements along axes, and `init_value`, made one by a function."""
-    return _reduced(_reduction(context, reducer), input, init_value, tuple(dimensions_to_reduce))
+@lowering("XlaReducePrecision", gradient="none")
+def xla_reduce_precision(operand: Value, *, exponent_bits: int, mantissa_bits: int) -> Value:
+    """Numbers as a dtype of fewer bits would hold them.
 
-
-@lowering("XlaVariadicReduceV2", context=True, ignored=("T",))
-def xla_variadic_reduce(context: Context, *values: Value, dimensions_to_reduce: Sequence[int], reducer: FunctionName) -> Value:
-    """As XlaReduce, of an input and its first value."""
-    if len(values) != 2:
-        raise UnhandledValueError("XlaVariadicReduceV2", "inputs", len(values) // 2, ("one input",))
-    return _reduced(_reduction(context, reducer), *values, tuple(dimensions_to_reduce))
-
-
-WINDOW = ("init_value", "window_dimensions", "window_strides", "base_dilations", "window_dilations", "padding")
-
-
-@lowering("XlaReduceWindow", context=True, static=WINDOW, ignored=("Tindices",))
-def xla_reduce_window(
-    context: Context,
-    input: Value,
-    init_value: Value,
-    window_dimensions: Value,
-    window_strides: Value,
-    base_dilations: Value,
-    window_dilations: Value,
-    padding: Value,
-    *,
-    computation: FunctionName,
-) -> Value:
-    """Each window made one by a function."""
-    kind, window, rates = _reduction(context, computation), sizes(window_dimensions), sizes(window_dilations)
-    if math.prod(window) > MOST_OFFSETS:
-        raise UnhandledValueError(
-            "XlaReduceWindow", "window_dimensions", window, (f"windows of at most {MOST_OFFSETS} elements",)
-        )
-    low, high = [p[0] for p in padding.tolist()], [p[1] for p in padding.tolist()]
-    x = padded(input, init_value.item(), low, high, [b - 1 for b in sizes(base_dilations)])
-    strides, own = sizes(window_strides), _known_shape("XlaReduceWindow", x)
-    counts = [max((n - (w - 1) * r - 1) // s + 1, 0) for n, w, r, s in zip(own, window, rates, strides, strict=True)]
-    result: Value = None
-    for place in numpy.ndindex(*window):
-        starts = [p * r for p, r in zip(place, rates, strict=True)]
-        part = x[tuple(slice(b, b + (c - 1) * s + 1 if c else b, s) for b, c, s in zip(starts, counts, strides, strict=True))]
-        result = part if result is None else apply(PAIRS[kind], result, part)
-    return apply(PAIRS[kind], result, init_value.astype(dtype_of(input))) if kind != "sum" or init_value.item() else result
+    Raises:
+        UnhandledValueError: no dtype has these bits.
+    """
+    narrow = SAME_AS.get((exponent_bits, mantissa_bits))
+    if narrow is None:
+        raise UnhandledValueError("XlaReducePrecision", "bits", (exponent_bits, mantissa_bits), SAME_AS)
+    return operand if narrow == dtype_of(operand) else cast(cast(operand, narrow), dtype_of(operand))

@@ -53,6 +53,9 @@ case = functools.partial(Case, gradient=False)  # TensorFlow has none for these 
 WIDE = {"preferred_element_type": "float32"}
 TABLE, CUBE = f(7, 5), f(3, 4, 5)
 
+SYMMETRIC = np.array([[[2, 1, 0], [1, 3, 1], [0, 1, 4]]], "float32") + np.tril(np.ones((3, 3), "float32"), -3)
+EIG = {"max_iter": 100, "epsilon": 1e-6}
+
 CASES = [
     case("XlaDot", "matrices", (f(2, 3), f(3, 4)), dot([1], [0])),
     case("XlaDotV2", "batch-and-two-axes", (f(2, 3, 4, 5), f(2, 5, 6, 3)), dot([1, 3], [3, 1], [0], [0]) | WIDE),
@@ -93,10 +96,24 @@ CASES = [
     case("XlaSort", "rows", (f(3, 5),)),
     case("XlaKeyValueSort", "pairs", (R.permutation(8).astype("int32"), f(8))),
     case("XlaEinsum", "batch", (f(2, 3, 4), f(2, 4, 5)), {"equation": "bij,bjk->bik"}),
+    Case("XlaSelfAdjointEig", "lower", (SYMMETRIC,), EIG | {"lower": True}, gradient=False, outputs=1),
+    Case("XlaSelfAdjointEig", "upper", (SYMMETRIC,), EIG | {"lower": False}, gradient=False, outputs=1),
+    Case("XlaSvd", "tall", (f(2, 5, 3),), EIG | {"precision_config": ""}, gradient=False, outputs=1),
+    Case("XlaReducePrecision", "bfloat16", (f(3, 4),), {"exponent_bits": 8, "mantissa_bits": 7}, gradient=False),
+    Case("XlaReducePrecision", "as-it-is", (f(3, 4),), {"exponent_bits": 8, "mantissa_bits": 23}, gradient=False),
     case("XlaSharding", "nothing", (f(2, 3),)),
     case("XlaOptimizationBarrier", "two", (f(2), i(1, 2))),
 ]
 
 ELSEWHERE = dict.fromkeys(
-    ("XlaReduce", "XlaVariadicReduceV2", "XlaReduceWindow"), "test_xla.py: the reducer is a function of the library"
+    (
+        "XlaReduce",
+        "XlaReduceWindow",
+        "XlaScatter",
+        "XlaSelectAndScatter",
+        "XlaVariadicReduce",
+        "XlaVariadicReduceV2",
+        "XlaVariadicSort",
+    ),
+    "test_xla.py: its function is one of the library",
 )
