@@ -139,7 +139,7 @@ def xla_variadic_reduce(
     return _by_function(context, reducer, values[:half], values[half:], axes)
 
 
-@lowering("XlaVariadicSort", context=True, static=("dimension",), gradient="none", ignored=("is_stable",))
+@lowering("XlaVariadicSort", context=True, gradient="none", ignored=("is_stable",))
 def xla_variadic_sort(context: Context, *values: Value, comparator: FunctionName) -> list[Value]:
     """Several tensors in the order that a comparator of pairs of their elements gives; equals keep theirs.
 
