@@ -21,7 +21,7 @@ from thaw.graph.ir import Graph, Node
 from thaw.graph.prune import bodies
 from thaw.graph.split_host import OpNeeds, split_host, touches_strings
 from thaw.lowering.kernels import call_host, in_compiled_step
-from thaw.lowering.packing import TOKEN, bucket, count_tokens, is_trial, pack, unpack
+from thaw.lowering.packing import TOKEN, Pack, bucket, count_tokens, is_trial, pack, token_counts, unpack
 from thaw.lowering.registry import LOWERINGS
 from thaw.lowering.run import Context, Resources
 from thaw.lowering.strings import Strings, as_strings, strings
@@ -108,12 +108,13 @@ class TextProgram:
         given = [self._as_host(i, value) for i, value in enumerate(inputs)]
         return self._host([given[i] for i in self.split.host_inputs])
 
-    def encode_strings(self, values: Any, *, exact: bool = False) -> np.ndarray:
+    def encode_strings(self, values: Any, *, exact: bool = False, pack: Pack = pack) -> np.ndarray:
         """Strings as uint8 (..., tokens, width), with room for as many tokens as this graph makes of the longest of them.
 
         Args:
             values: the strings.
             exact: no room beyond that, because it would be seen in the outputs; else a few numbers of tokens serve all lengths.
+            pack: what turns them into numbers, once the tokens are counted.
         """
         array = as_strings(values)
         texts = array.ravel().tolist()
@@ -383,7 +384,7 @@ class TextProgram:
         if frame.appended:  # a good first guess: each word of the batch is a token
             for k, array in enumerate(given):
                 if array.dtype == object:
-                    tokens = len(TOKEN.findall(b" ".join(array.ravel().tolist())))
+                    tokens = int(token_counts(array.ravel().tolist()).sum())
                     words[k] = max(1, words[k] - tokens + self._missed.get(id(frame), 0))
         guess = words[0]
         found: list[np.ndarray] = []
