@@ -82,6 +82,7 @@ ARTIFACTS = [
         partial(sentences, 50_000),
         None,
         layer={"dtype": "string"},
+        epoch=20,
         raw=by_signature,
         without={"native": "Keras 3 has no strings there", "tfsm": "no training variant", "tf2jax": "no strings"},
     ),

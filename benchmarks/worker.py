@@ -19,6 +19,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 SIDE, NAME, FOLDER = sys.argv[1:4]
 CLOCK = time.process_time if os.environ.get("BENCH_CLOCK") == "cpu" else time.perf_counter
 RATE = 1e-3
+EPOCHS = 5
+"""Of each timed call of `fit`."""
 
 
 def peak():
@@ -84,6 +86,9 @@ class Keras:
 
     def step(self, x, y):
         return self.model.train_on_batch(x, y)
+
+    def fit(self, x, y, batch, epochs):
+        return self.model.fit(x, y, batch_size=batch, epochs=epochs, verbose=0)
 
 
 class Raw:
@@ -172,6 +177,16 @@ class Tf2Jax:
         self.step = train
 
 
+def fitted(side, artifact):
+    """Samples: seconds a step in calls of `fit`, after one that does not count."""
+    import numpy as np
+
+    x = artifact.inputs(artifact.batch * artifact.epoch)
+    y = np.resize(artifact.data()[1], (len(x), *artifact.output[:-1]))
+    side.fit(x, y, artifact.batch, 1)
+    return [timed(lambda: side.fit(x, y, artifact.batch, EPOCHS))[0] / (EPOCHS * artifact.epoch) for _ in range(3)]
+
+
 def main():
     found = {}
     spent, side = timed({"raw": Raw, "tf2jax": Tf2Jax}.get(SIDE, Keras))
@@ -195,6 +210,8 @@ def main():
     found["first_step"] = [timed(lambda: side.step(x, y))[0]]
     found["step"] = repeated(lambda: side.step(x, y), artifact.seconds)
     found["memory_step"] = [peak()]
+    if artifact.epoch and isinstance(side, Keras):
+        found["fit"] = fitted(side, artifact)
     print("RESULT " + json.dumps(found), flush=True)
 
 

@@ -58,7 +58,7 @@ def _packing(method: Callable[..., Any]) -> Callable[..., Any]:
         layers = text_layers(self)
         if not layers:
             return method(self, *args, **kwargs)
-        kept = Kept()
+        kept = Kept(repeated=method.__name__ == "fit")
         encoders = _encoder(self, layers, kept.pack), _encoder(self, layers, pack)
         failure_on_host()  # of an earlier call
         try:

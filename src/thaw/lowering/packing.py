@@ -24,6 +24,9 @@ REFERENCE = np.dtype([("texts", "<u4"), ("row", "<u4"), ("closing", "u1")])
 CLOSING = 2
 """Closes a reference; a packed string's last byte before the zeros is `END`."""
 
+MOST_REMEMBERED = 1 << 28
+"""Bytes of strings of which a `fit` remembers what the host part makes; of more, each batch is computed anew."""
+
 Pack: TypeAlias = Callable[[Any, "int | None"], np.ndarray]
 """`pack`, or what stands in for it."""
 
@@ -86,8 +89,10 @@ def unpack(packed: np.ndarray, trial: bytes = b"") -> Strings:
     total = packed.shape[-2] * packed.shape[-1]
     ones = END * total
     flat = np.ascontiguousarray(packed, dtype=np.uint8).reshape(-1, total)
-    if _refers(flat):
-        return Kept.strings(flat[:, : REFERENCE.itemsize]).reshape(shape)
+    if refers(packed):
+        texts, numbers, _ = Kept.found(packed)
+        kept: Strings = texts[numbers]
+        return kept
     rows = flat.view(f"S{total}")
     return strings([trial if text == ones and total > 1 else text[:-1] for text in rows.ravel().tolist()], shape)
 
@@ -97,23 +102,30 @@ def is_trial(packed: np.ndarray) -> bool:
     return packed.size > 1 and packed.shape[-2] * packed.shape[-1] > 1 and bool((packed == END[0]).all())
 
 
-def _refers(rows: np.ndarray) -> bool:
-    """Whether rows are references; those of one array all are, or none."""
+def refers(packed: np.ndarray) -> bool:
+    """Whether packed strings are references; those of one array all are, or none."""
     size = REFERENCE.itemsize
-    return len(rows) > 0 and rows.shape[1] >= size and rows[0, size - 1] == CLOSING and not rows[0, size:].any()
+    if not packed.size or packed.shape[-2] * packed.shape[-1] < size:
+        return False
+    row = packed[(0,) * (packed.ndim - 2)].ravel()
+    return bool(row[size - 1] == CLOSING and not row[size:].any())
 
 
 class Kept:
     """Strings that stay on the host while a call lasts; what goes through the backend in their place says where they are.
 
     Strings that need not be packed, sent to the device, sent back and unpacked cost nothing but their own memory.
+
+    Args:
+        repeated: whether the call will ask for the same strings again.
     """
 
-    _texts: ClassVar[dict[int, Strings]] = {}
+    _texts: ClassVar[dict[int, tuple[Strings, dict[str, Any] | None]]] = {}
     _numbers = itertools.count()
 
-    def __init__(self) -> None:
+    def __init__(self, *, repeated: bool = False) -> None:
         self._own: list[int] = []
+        self._repeated = repeated
 
     def pack(self, values: Any, tokens: int | None = None) -> np.ndarray:
         """What stands for strings: uint8 of shape (..., tokens, width), as of the function `pack`."""
@@ -121,7 +133,8 @@ class Kept:
         texts = array.ravel()
         tokens = bucket(count_tokens(texts.tolist())) if tokens is None else tokens
         number = next(self._numbers) % 2**32
-        self._texts[number] = texts
+        remembers = self._repeated and sum(map(len, texts.tolist())) <= MOST_REMEMBERED
+        self._texts[number] = texts, {} if remembers else None
         self._own.append(number)
         width = bucket(-(-REFERENCE.itemsize // tokens))
         rows = np.zeros((len(texts), tokens * width), np.uint8)
@@ -136,12 +149,18 @@ class Kept:
             self._texts.pop(number, None)
 
     @classmethod
-    def strings(cls, rows: np.ndarray) -> Strings:
-        """The strings that rows of references stand for."""
-        references = np.ascontiguousarray(rows).view(REFERENCE)[:, 0]
+    def found(cls, packed: np.ndarray) -> tuple[Strings, np.ndarray, dict[str, Any] | None]:
+        """For packed strings that are references: all that were kept with them, which of them, and what is remembered of them.
+
+        The last is a place for whoever computes on them, None where nothing is to be remembered.
+
+        Raises:
+            TextsGoneError: their call is over.
+        """
+        rows = packed.reshape(-1, packed.shape[-2] * packed.shape[-1])[:, : REFERENCE.itemsize]
+        references = np.ascontiguousarray(rows, dtype=np.uint8).view(REFERENCE)[:, 0]
         number = int(references["texts"][0])
-        texts = cls._texts.get(number)
+        texts, memory = cls._texts.get(number, (None, None))
         if texts is None or (references["texts"] != number).any() or references["row"].max() >= len(texts):
             raise TextsGoneError(len(references))
-        found: Strings = texts[references["row"]]
-        return found
+        return texts, references["row"].reshape(packed.shape[:-2]).astype(np.int64), memory
