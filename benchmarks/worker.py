@@ -4,8 +4,9 @@
 
 SIDE: "thaw" and "native" run on the backend that KERAS_BACKEND names, "hub" is hub.KerasLayer on tf_keras, "raw" is
 tf.saved_model.load under tf.function, "tfsm" is keras.layers.TFSMLayer, "tf2jax" is that converter under jax.jit. All train
-everything by SGD, head included. Each figure is a list of samples, of a clock that BENCH_CLOCK chooses: "cpu", the process's
-own time, for one thread on a machine that others use too; "wall" else. Memory is the peak of resident pages in that phase.
+everything, head included, by SGD or what the artifact names. Each figure is a list of samples, of a clock that BENCH_CLOCK
+chooses: "cpu", the process's own time, for one thread on a machine that others use too; "wall" else. Memory is the peak of
+resident pages in that phase.
 """
 
 import json
@@ -79,7 +80,8 @@ class Keras:
         if SIDE == "thaw" and artifact.prepare:
             artifact.prepare(self.layer)
         self.model = keras.Sequential([keras.Input(**artifact.input), self.layer, keras.layers.Dense(5)])
-        self.model.compile(keras.optimizers.SGD(RATE), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        optimizer = getattr(keras.optimizers, artifact.optimizer)(RATE)
+        self.model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 
     def predict(self, x):
         return self.model.predict_on_batch(x)
