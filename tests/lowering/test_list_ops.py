@@ -94,9 +94,25 @@ def test_elements_are_concatenated():
     assert lengths.tolist() == [2, 2, 2]
 
 
+def test_the_oldest_arrays_are_packed_and_unpacked():
+    """The flow of the first version is a number until something is written."""
+    nodes = [
+        Node("three", "Const", attrs={"value": np.array(3, "int32")}),
+        Node("flow", "Const", attrs={"value": np.array(0, "float32")}),
+        Node("rows", "Const", attrs={"value": ROWS}),
+        node("array", "TensorArray", "three", dtype="float32"),
+        node("filled", "TensorArrayUnpack", "array", "rows", "flow"),
+        node("all", "TensorArrayPack", "array", "filled", dtype="float32"),
+    ]
+    (packed,) = run(nodes, "all")
+    np.testing.assert_array_equal(packed, ROWS)
+
+
 PAIRS = [("Case", "StatelessCase")]
 PAIRS += [
-    (f"TensorArray{w}V2", f"TensorArray{w}V3") for w in ("Read", "Write", "Gather", "Scatter", "Concat", "Split", "Size", "Close")
+    (f"TensorArray{w}{v}", f"TensorArray{w}V3")
+    for v in ("V2", "")
+    for w in ("Read", "Write", "Gather", "Scatter", "Concat", "Split", "Size", "Close")
 ]
 
 

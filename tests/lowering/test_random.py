@@ -23,6 +23,8 @@ def draw(op, inputs, attrs, generator):
 
 
 HALF_HALF = np.log(np.array([[0.5, 0.25, 0.25]], "float32"))
+# Mean 1, deviation 2, between 0 and 4: what scipy.stats.truncnorm(-0.5, 1.5, 1, 2) says of it.
+BOUNDS, BOUNDED = (np.float32(1), np.float32(2), np.float32(0), np.float32(4)), (1.712546, 1.058769)
 MOMENTS = [  # op, inputs, attributes, dtype, mean, standard deviation
     ("RandomUniform", (N,), {"dtype": "float32"}, "float32", 0.5, 12**-0.5),
     ("RandomUniform", (N,), {"dtype": "float16", "seed": 5}, "float16", 0.5, 12**-0.5),
@@ -42,6 +44,14 @@ MOMENTS = [  # op, inputs, attributes, dtype, mean, standard deviation
     ("StatefulUniformInt", (OBJECT, ALG, N, np.int32(0), np.int32(11)), {}, "int32", 5, 10**0.5),
     ("RandomPoisson", (N, np.float32(3)), {}, "float32", 3, 3**0.5),
     ("RandomPoissonV2", (N, np.float32(3)), {}, "int64", 3, 3**0.5),
+    ("StatelessRandomPoisson", (N, SEED, np.float32(3)), {"dtype": "float32"}, "float32", 3, 3**0.5),
+    ("StatelessRandomBinomial", (N, SEED, np.float32(9), np.float32(0.3)), {}, "int64", 2.7, 1.89**0.5),
+    ("StatefulRandomBinomial", (OBJECT, ALG, N, np.float32(9), np.float32(0.3)), {"dtype": "int32"}, "int32", 2.7, 1.89**0.5),
+    ("ParameterizedTruncatedNormal", (N, *BOUNDS), {"dtype": "float32"}, "float32", *BOUNDED),
+    ("StatelessParameterizedTruncatedNormal", (N, SEED, *BOUNDS), {"dtype": "float32"}, "float32", *BOUNDED),
+    ("StatefulStandardNormal", (OBJECT, N), {}, "float32", 0, 1),
+    ("StatefulUniformFullInt", (OBJECT, ALG, N), {"dtype": "int32"}, "int32", 0, 2**32 / 12**0.5),
+    ("NonDeterministicInts", (N,), {"dtype": "int32"}, "int32", 0, 2**32 / 12**0.5),
 ]
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import thaw.lowering.table  # noqa: F401  (fills the registry)
+from thaw.errors import LoweringError
 from thaw.graph.ir import FunctionName, Graph, Node, Tensor
 from thaw.lowering.run import Context, Plan, Resources
 
@@ -18,7 +19,9 @@ def node(name, op, *inputs, control=(), **attrs):
 
 
 def run(nodes, inputs, outputs, feeds, updates=(), library=None, **variables):
-    resources = Resources({k: keras.Variable(v, name=k) for k, v in variables.items()}, library)
+    resources = Resources(
+        {k: keras.Variable(v, name=k, trainable=v.dtype.kind == "f", dtype=v.dtype.name) for k, v in variables.items()}, library
+    )
     graph = Graph(
         "test", {n.name: n for n in nodes}, tuple(Tensor(i) for i in inputs), tuple(Tensor(o) for o in outputs), updates
     )
@@ -107,6 +110,47 @@ def test_rows_are_scattered(how, kind):
     ids = IDS[:, None] if kind.endswith("Nd") else IDS
     nodes = [REFERENCE if kind.startswith("Reference") else HANDLE, node("s", op, "v", "ids", "x")]
     _, variables = run(nodes, ["ids", "x"], [], [ids, ROWS], ("s",), v=TABLE)
+    np.testing.assert_array_equal(variables["v"], expected)
+
+
+@pytest.mark.parametrize("kind", ["ResourceScatter", "Scatter"])
+@pytest.mark.parametrize(("how", "combine"), [("Mul", np.multiply), ("Div", np.divide)])
+def test_rows_are_multiplied_one_after_the_other(how, combine, kind):
+    ids, expected = np.array([2, 0, 2], "int32"), TABLE + 1
+    factors = np.array([[1, 2, 4], [3, 5, 7], [2, 2, 0.5]], "float32")
+    for row, factor in zip(ids, factors, strict=True):
+        expected[row] = combine(expected[row], factor)
+    nodes = [REFERENCE if kind == "Scatter" else HANDLE, node("s", kind + how, "v", "ids", "x")]
+    _, variables = run(nodes, ["ids", "x"], [], [ids, factors], ("s",), v=TABLE + 1)
+    np.testing.assert_allclose(variables["v"], expected, rtol=1e-6)
+
+
+def test_one_of_two_references_is_chosen():
+    other = node("w", "VariableV2", dtype="float32", shape=(4, 3))
+    which = Node("i", "Const", attrs={"value": np.array(1, "int32")})
+    nodes = [REFERENCE, other, which, node("s", "RefSelect", "i", "v", "w"), node("a", "AssignAdd", "s", "x")]
+    _, variables = run(nodes, ["x"], [], [np.ones_like(TABLE)], ("a",), v=TABLE, w=TABLE)
+    np.testing.assert_array_equal(variables["v"], TABLE)
+    np.testing.assert_array_equal(variables["w"], TABLE + 1)
+
+
+@pytest.mark.parametrize(("op", "start"), [("CountUpTo", REFERENCE), ("ResourceCountUpTo", HANDLE)])
+def test_counters_give_what_they_were(op, start):
+    (before,), variables = run([start, node("c", op, "v", limit=9)], [], ["c"], [], ("c",), v=np.array(4, "int32"))
+    assert (int(before), int(variables["v"])) == (4, 5)
+
+
+def test_counters_end_at_their_limit():
+    with pytest.raises(LoweringError, match="limit of 4"):
+        run([REFERENCE, node("c", "CountUpTo", "v", limit=4)], [], ["c"], [], ("c",), v=np.array(4, "int32"))
+
+
+def test_slice_of_a_reference_is_assigned():
+    vectors = [Node(n, "Const", attrs={"value": np.array(v, "int32")}) for n, v in (("b", [1, 0]), ("e", [3, 2]), ("s", [1, 1]))]
+    nodes = [REFERENCE, *vectors, node("a", "StridedSliceAssign", "v", "b", "e", "s", "x")]
+    _, variables = run(nodes, ["x"], [], [ROWS[:, :2]], ("a",), v=TABLE)
+    expected = TABLE.copy()
+    expected[1:3, :2] = ROWS[:, :2]
     np.testing.assert_array_equal(variables["v"], expected)
 
 

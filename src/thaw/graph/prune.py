@@ -11,6 +11,8 @@ from thaw.graph.ir import FunctionName, Graph, Node, Tensor
 ASSIGNMENTS = frozenset({
     "AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp", "Assign", "AssignAdd", "AssignSub",
     "ResourceScatterAdd", "ResourceScatterSub", "ResourceScatterUpdate", "ScatterAdd", "ScatterSub", "ScatterUpdate",
+    "ResourceScatterMul", "ResourceScatterDiv", "ScatterMul", "ScatterDiv", "StridedSliceAssign", "CountUpTo",
+    "ResourceCountUpTo",
 })  # fmt: skip
 """Ops that change a variable."""
 

@@ -18,6 +18,13 @@ def adjust_contrast(images: Value, contrast_factor: Value) -> Value:
     return ops.cast((wide - mean) * ops.cast(contrast_factor, dtype_of(wide)) + mean, dtype_of(images))
 
 
+@lowering("AdjustContrast", gradient="none")
+def adjust_contrast_within(images: Value, contrast_factor: Value, min_value: Value, max_value: Value) -> Value:
+    """As AdjustContrastv2, of any numbers and in float32, the result between two values."""
+    result = adjust_contrast(ops.cast(images, "float32"), contrast_factor)
+    return ops.clip(result, ops.cast(min_value, "float32"), ops.cast(max_value, "float32"))
+
+
 def to_hsv(images: Value) -> tuple[Value, Value, Value]:
     """Hue, saturation and value of RGB images, each (..., height, width).
 

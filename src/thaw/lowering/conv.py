@@ -73,6 +73,34 @@ def conv3d(
     return from_last(y, data_format)
 
 
+@lowering("Conv", ignored=("groups",))
+def conv(
+    x: Value,
+    kernel: Value,
+    *,
+    strides: Sequence[int],
+    padding: str,
+    explicit_paddings: Sequence[int] = (),
+    data_format: str = "CHANNELS_LAST",
+    dilations: Sequence[int] = (),
+    batch_dims: int = 1,
+) -> Value:
+    """Convolution over one to three axes, perhaps in groups, with any number of batch axes."""
+    own = static_shape(x)
+    x = ops.reshape(x, (-1, *own[batch_dims:])) if batch_dims != 1 else x
+    rank = len(static_shape(x)) - 2
+    layout = "NC" + "DHW"[3 - rank :] if data_format == "CHANNELS_FIRST" else "N" + "DHW"[3 - rank :] + "C"
+    y = kernels.convolution(
+        to_last(x, layout),
+        kernel,
+        strides=spatial(strides, layout),
+        padding=resolve("Conv", padding, explicit_paddings, layout),
+        dilations=spatial(dilations, layout) if dilations else (1,) * rank,
+    )
+    y = from_last(y, layout)
+    return ops.reshape(y, (*own[:batch_dims], *static_shape(y)[1:])) if batch_dims != 1 else y
+
+
 @lowering("DepthwiseConv2dNative")
 def depthwise_conv2d(
     x: Value,

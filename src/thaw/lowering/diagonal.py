@@ -10,7 +10,7 @@ from thaw.lowering.registry import lowering
 from thaw.lowering.values import Value, is_host, sizes, static_shape
 
 
-@lowering("MatrixBandPart", static=("num_lower", "num_upper"), ignored=("Tindex",))
+@lowering("MatrixBandPart", "BatchMatrixBandPart", static=("num_lower", "num_upper"), ignored=("Tindex",))
 def band_part(input: Value, num_lower: Value, num_upper: Value) -> Value:
     """The band between two diagonals, zeros elsewhere; a negative number means the whole half."""
     rows, columns = (int(n or 0) for n in static_shape(input)[-2:])

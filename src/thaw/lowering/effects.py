@@ -13,6 +13,13 @@ from thaw.lowering.values import Handle, Value
 
 DEEPEST = 50
 
+DRAWS = frozenset({
+    "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal", "NonDeterministicInts", "StatefulUniform",
+    "StatefulStandardNormal", "StatefulStandardNormalV2", "StatefulTruncatedNormal", "StatefulUniformInt",
+    "StatefulUniformFullInt", "ExtractGlimpse", "ExtractGlimpseV2",
+})  # fmt: skip
+"""Ops that draw random numbers and are not called so."""
+
 
 def is_assignment(op: str) -> bool:
     """Whether an op changes the variable that is its first input."""
@@ -66,4 +73,4 @@ def draws_random(context: Context, graph: Graph) -> bool:
 
 
 def _is_random(node: Node) -> bool:
-    return ("Random" in node.op and not node.op.startswith("Stateless")) or node.op in {"Multinomial", "TruncatedNormal"}
+    return ("Random" in node.op and not node.op.startswith("Stateless")) or node.op in DRAWS

@@ -107,6 +107,50 @@ def random_poisson(context: Context, shape: Value, rate: Value, *, dtype: str = 
     return _poisson(context.next_seed(), shape, rate, dtype)
 
 
+def _binomial(seed: Any, shape: Value, counts: Value, probabilities: Value, dtype: str) -> Value:
+    """How often of `counts` times what has a probability comes about."""
+    chances, times = (ops.cast(on_device(v), "float32") for v in (probabilities, counts))
+    return ops.cast(keras.random.binomial(lengths(shape), times, chances, dtype="float32", seed=seed), dtype)
+
+
+def _between(seed: Any, shape: Value, means: Value, deviations: Value, low: Value, high: Value, dtype: str) -> Value:
+    """Normal numbers of a given mean and deviation between two bounds, by the quantile of a uniform one.
+
+    Far out in a tail the shares of its two ends are one number in this arithmetic; what comes out is kept between the bounds.
+    """
+    full = lengths(shape)
+    mean, deviation, low, high = (
+        ops.reshape(ops.cast(on_device(v), dtype), (-1, *[1] * (len(full) - 1)) if len(static_shape(v)) and full else ())
+        for v in (means, deviations, low, high)
+    )
+    root = numpy.sqrt(2.0).astype(dtype)
+    first, last = (ops.erf((v - mean) / deviation / root) for v in (low, high))
+    share = keras.random.uniform(full, dtype=dtype, seed=seed)
+    quantile = ops.erfinv(ops.clip(first + share * (last - first), -1 + 1e-6, 1 - 1e-6))
+    return ops.clip(mean + deviation * root * quantile, low, high)
+
+
+@lowering(
+    "ParameterizedTruncatedNormal",
+    context=True,
+    stateful=True,
+    static=("shape",),
+    ignored=("seed", "seed2"),
+    gradient="none",
+)
+def random_normal_between(
+    context: Context, shape: Value, means: Value, stdevs: Value, minvals: Value, maxvals: Value, *, dtype: str
+) -> Value:
+    """Normal with parameters for each row, between two bounds."""
+    return _between(context.next_seed(), shape, means, stdevs, minvals, maxvals, dtype)
+
+
+@lowering("NonDeterministicInts", context=True, stateful=True, static=("shape",), ignored=("shape_dtype",), gradient="none")
+def random_bits(context: Context, shape: Value, *, dtype: str = "int64") -> Value:
+    """Random bits."""
+    return _draw_bits(context, None, shape, dtype)
+
+
 # Stateless ops. A stream is known (`philox.State`) or not (None): then the generator of the layer is asked.
 
 
@@ -242,6 +286,38 @@ def stateless_gamma(context: Context, shape: Value, seed: Value, alpha: Value) -
     return _gamma(_number(context, _state(seed)), numpy.array(lead, dtype="int32"), alpha)
 
 
+@lowering(
+    "StatelessRandomPoisson", context=True, stateful=True, static=("shape", "lam"), ignored=("Rtype", "Tseed"), gradient="none"
+)
+def stateless_poisson(context: Context, shape: Value, seed: Value, lam: Value, *, dtype: str) -> Value:
+    """Poisson distributed, by the seed; `shape` ends in the rate's."""
+    lead = lengths(shape)[: len(lengths(shape)) - len(static_shape(lam))]
+    return _poisson(_number(context, _state(seed)), numpy.array(lead, dtype="int32"), lam, dtype)
+
+
+@lowering("StatelessRandomBinomial", context=True, stateful=True, static=("shape",), ignored=("S", "Tseed"), gradient="none")
+def stateless_binomial(
+    context: Context, shape: Value, seed: Value, counts: Value, probs: Value, *, dtype: str = "int64"
+) -> Value:
+    """Binomially distributed, by the seed."""
+    return _binomial(_number(context, _state(seed)), shape, counts, probs, dtype)
+
+
+@lowering(
+    "StatelessParameterizedTruncatedNormal",
+    context=True,
+    stateful=True,
+    static=("shape",),
+    ignored=("S", "Tseed"),
+    gradient="none",
+)
+def stateless_normal_between(
+    context: Context, shape: Value, seed: Value, means: Value, stddevs: Value, minvals: Value, maxvals: Value, *, dtype: str
+) -> Value:
+    """Normal with parameters, between two bounds, by the seed."""
+    return _between(_number(context, _state(seed)), shape, means, stddevs, minvals, maxvals, dtype)
+
+
 @lowering("StatelessRandomGetKeyCounter", gradient="none", ignored=("Tseed",))
 def key_and_counter(seed: Value) -> Value:
     """The stream of a seed. A seed that is data stays as it is: who draws from it then asks the layer's generator."""
@@ -283,6 +359,26 @@ def generator_uniform(context: Context, resource: Handle, algorithm: Value, shap
 def generator_normal(context: Context, resource: Handle, algorithm: Value, shape: Value, *, dtype: str = "float32") -> Value:
     """Standard normal."""
     return keras.random.normal(lengths(shape), dtype=dtype, seed=context.next_seed())
+
+
+@lowering("StatefulStandardNormal", context=True, stateful=True, static=("shape",), ignored=("shape_dtype",), gradient="none")
+def generator_normal_v1(context: Context, resource: Handle, shape: Value, *, dtype: str = "float32") -> Value:
+    """Standard normal."""
+    return keras.random.normal(lengths(shape), dtype=dtype, seed=context.next_seed())
+
+
+@lowering("StatefulUniformFullInt", context=True, stateful=True, static=("shape",), ignored=("shape_dtype",), gradient="none")
+def generator_bits(context: Context, resource: Handle, algorithm: Value, shape: Value, *, dtype: str = "uint64") -> Value:
+    """Random bits."""
+    return _draw_bits(context, None, shape, dtype)
+
+
+@lowering("StatefulRandomBinomial", context=True, stateful=True, static=("shape",), ignored=("S",), gradient="none")
+def generator_binomial(
+    context: Context, resource: Handle, algorithm: Value, shape: Value, counts: Value, probs: Value, *, dtype: str = "int64"
+) -> Value:
+    """Binomially distributed."""
+    return _binomial(context.next_seed(), shape, counts, probs, dtype)
 
 
 @lowering("StatefulTruncatedNormal", context=True, stateful=True, static=("shape",), ignored=("shape_dtype",), gradient="none")

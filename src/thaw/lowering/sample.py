@@ -3,6 +3,7 @@
 Gradients flow to the images and, for crops, to the boxes. Imports the registry and the values.
 """
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -168,3 +169,81 @@ def image_projective_transform_v3(
 ) -> Value:
     """Images rotated, sheared or warped; `fill_value` beyond the image."""
     return projected(images, transforms, output_shape, fill_value, interpolation, fill_mode)
+
+
+def image_lengths(images: Value) -> Value:
+    """Height and width as float32."""
+    return ops.cast(ops.stack([ops.convert_to_tensor(n, "int32") for n in ops.shape(images)[1:3]]), "float32")
+
+
+def half(size: Value) -> Value:
+    """Half of a height and width."""
+    return ops.convert_to_tensor(np.asarray(size, "float32") / 2)
+
+
+def glimpses(context: Context, images: Value, size: Value, corners: Value, noise: str, uniform: bool) -> Value:
+    """Windows of `images` with their upper left corners at `corners` (batch, 2); noise where they leave the image."""
+    images = ops.convert_to_tensor(images)
+    height, width = ops.shape(images)[1:3]
+    corners = ops.cast(corners, "int32")
+    rows = ops.expand_dims(corners[:, :1] + ops.arange(int(size[0]), dtype="int32"), 2)
+    columns = ops.expand_dims(corners[:, 1:] + ops.arange(int(size[1]), dtype="int32"), 1)
+    batch = ops.reshape(ops.arange(ops.shape(images)[0], dtype="int32"), (-1, 1, 1))
+    place = ops.clip(rows, 0, height - 1), ops.clip(columns, 0, width - 1)
+    taken = pixels(images, batch, *place)
+    within = ops.logical_and(ops.logical_and(rows >= 0, rows < height), ops.logical_and(columns >= 0, columns < width))
+    kind = noise or ("uniform" if uniform else "gaussian")
+    if kind == "zero":
+        filler = ops.zeros_like(taken)
+    elif kind == "uniform":
+        least, greatest = (f(images, axis=(1, 2, 3), keepdims=True) for f in (ops.min, ops.max))
+        drawn = keras.random.uniform(ops.shape(taken), dtype=dtype_of(images), seed=context.next_seed())
+        filler = least + drawn * (greatest - least)
+    else:
+        mean, deviation = (f(images, axis=(1, 2), keepdims=True) for f in (ops.mean, ops.std))
+        drawn = mean + deviation * keras.random.normal(ops.shape(taken), dtype=dtype_of(images), seed=context.next_seed())
+        filler = ops.clip(drawn, ops.min(images, axis=(1, 2), keepdims=True), ops.max(images, axis=(1, 2), keepdims=True))
+    return ops.where(ops.expand_dims(within, -1), taken, filler)
+
+
+@lowering("ExtractGlimpse", context=True, stateful=True, static=("size",), gradient="none")
+def extract_glimpse(
+    context: Context,
+    input: Value,
+    size: Value,
+    offsets: Value,
+    *,
+    centered: bool = True,
+    normalized: bool = True,
+    uniform_noise: bool = True,
+    noise: str = "uniform",
+) -> Value:
+    """Windows around places; the first version halves distances from the middle even where they are pixels."""
+    lengths = image_lengths(input)
+    at = ops.cast(offsets, "float32")
+    at = at * lengths if normalized else at
+    at = (at + lengths) / 2 if centered else at
+    return glimpses(context, input, size, at - half(size), noise, uniform_noise)
+
+
+@lowering("ExtractGlimpseV2", context=True, stateful=True, static=("size",), gradient="none")
+def extract_glimpse_v2(
+    context: Context,
+    input: Value,
+    size: Value,
+    offsets: Value,
+    *,
+    centered: bool = True,
+    normalized: bool = True,
+    uniform_noise: bool = True,
+    noise: str = "uniform",
+) -> Value:
+    """Windows at places: around them where they are normalized and centered, else from them on."""
+    lengths = image_lengths(input)
+    at = ops.cast(offsets, "float32")
+    if normalized:
+        at = at * lengths
+        at = (at + lengths) / 2 - half(size) if centered else at
+    elif centered:
+        at = at + lengths / 2
+    return glimpses(context, input, size, at, noise, uniform_noise)

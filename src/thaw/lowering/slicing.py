@@ -315,13 +315,13 @@ def flat_positions(indices: Value, shape: Sequence[Any]) -> tuple[Value, Any]:
 
 
 def scatter_into(start: Value, indices: Value, updates: Value, how: str | None) -> Value:
-    """`start` with `updates` at `indices` (last axis: a position): set (None), "add", "max", "min"."""
+    """`start` with `updates` at `indices` (last axis: a position): set (None), "add", "max", "min", "mul"."""
     own, asked = static_shape(start), static_shape(indices)
     depth = int(asked[-1] or 0)
     if all(is_host(v) for v in (start, indices, updates)):
         result = numpy.array(start)
         rows = tuple(numpy.moveaxis(indices, -1, 0))
-        writers = {"add": numpy.add, "max": numpy.maximum, "min": numpy.minimum}
+        writers = {"add": numpy.add, "max": numpy.maximum, "min": numpy.minimum, "mul": numpy.multiply}
         if how is None:
             result[rows] = updates
         else:

@@ -19,6 +19,7 @@ from thaw.lowering import ctc_loss as ctc_loss
 from thaw.lowering import describe as describe
 from thaw.lowering import detection as detection
 from thaw.lowering import diagonal as diagonal
+from thaw.lowering import draw as draw
 from thaw.lowering import dtypes as dtypes
 from thaw.lowering import edit_distance as edit_distance
 from thaw.lowering import hashing as hashing

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from thaw.lowering import lists
 from thaw.lowering.lists import ElementShape, GrowthError, TensorList, merged, position
@@ -33,6 +34,7 @@ class ArrayHandle:
 @lowering(
     "TensorArrayV3",
     "TensorArrayV2",
+    "TensorArray",
     stateful=True,
     ignored=("clear_after_read", "identical_element_shapes", "tensor_array_name"),
     gradient="none",
@@ -45,13 +47,13 @@ def tensor_array(
     return handle, lists.reserve(size, dtype, element_shape)
 
 
-@lowering("TensorArrayReadV3", "TensorArrayReadV2")
+@lowering("TensorArrayReadV3", "TensorArrayReadV2", "TensorArrayRead")
 def read(handle: ArrayHandle, index: Value, flow_in: Any, *, dtype: str) -> Value:
     """One element."""
     return handle.list(flow_in).get(index, handle.shape)
 
 
-@lowering("TensorArrayWriteV3", "TensorArrayWriteV2")
+@lowering("TensorArrayWriteV3", "TensorArrayWriteV2", "TensorArrayWrite")
 def write(handle: ArrayHandle, index: Value, value: Value, flow_in: Any) -> Any:
     """The list with one element written."""
     elements, place = handle.list(flow_in), position(index)
@@ -62,19 +64,34 @@ def write(handle: ArrayHandle, index: Value, value: Value, flow_in: Any) -> Any:
     return elements.set(index, value)
 
 
-@lowering("TensorArrayGatherV3", "TensorArrayGatherV2")
+@lowering("TensorArrayGatherV3", "TensorArrayGatherV2", "TensorArrayGather")
 def gather(handle: ArrayHandle, indices: Value, flow_in: Any, *, dtype: str, element_shape: ElementShape = None) -> Value:
     """Some elements along a new first axis."""
     return handle.list(flow_in).gather(indices, merged(element_shape, handle.shape))
 
 
-@lowering("TensorArrayScatterV3", "TensorArrayScatterV2")
+@lowering("TensorArrayScatterV3", "TensorArrayScatterV2", "TensorArrayScatter")
 def scatter(handle: ArrayHandle, indices: Value, value: Value, flow_in: Any) -> Any:
     """The list with the rows of a tensor at given places."""
     return handle.list(flow_in).scatter(indices, value)
 
 
-@lowering("TensorArrayConcatV3", "TensorArrayConcatV2")
+@lowering("TensorArrayPack")
+def pack(handle: ArrayHandle, flow_in: Any, *, dtype: str, element_shape: ElementShape = None) -> Value:
+    """All elements along a new first axis."""
+    elements = handle.list(flow_in)
+    every = np.arange(elements.length, dtype="int32") if isinstance(elements.length, int) else ops.arange(elements.length)
+    return elements.gather(every, merged(element_shape, handle.shape))
+
+
+@lowering("TensorArrayUnpack")
+def unpack(handle: ArrayHandle, value: Value, flow_in: Any) -> Any:
+    """The list of the rows of a tensor."""
+    elements = handle.list(flow_in)
+    return elements.scatter(np.arange(int(value.shape[0]), dtype="int32"), value)
+
+
+@lowering("TensorArrayConcatV3", "TensorArrayConcatV2", "TensorArrayConcat")
 def concat(handle: ArrayHandle, flow_in: Any, *, dtype: str, element_shape_except0: ElementShape = None) -> tuple[Value, Value]:
     """The elements one after the other, and the length of each."""
     shape = None if element_shape_except0 is None else (None, *element_shape_except0)
@@ -82,20 +99,20 @@ def concat(handle: ArrayHandle, flow_in: Any, *, dtype: str, element_shape_excep
     return values, lengths
 
 
-@lowering("TensorArraySplitV3", "TensorArraySplitV2")
+@lowering("TensorArraySplitV3", "TensorArraySplitV2", "TensorArraySplit")
 def split(handle: ArrayHandle, value: Value, lengths: Value, flow_in: Any) -> Any:
     """Parts of a tensor, of given lengths."""
     return lists.split(value, lengths, handle.dtype, handle.shape)
 
 
-@lowering("TensorArraySizeV3", "TensorArraySizeV2", gradient="none")
+@lowering("TensorArraySizeV3", "TensorArraySizeV2", "TensorArraySize", gradient="none")
 def size(handle: ArrayHandle, flow_in: Any) -> Value:
     """How many elements there are."""
     length = handle.list(flow_in).length
     return np.int32(length) if isinstance(length, int) else length
 
 
-@lowering("TensorArrayCloseV3", "TensorArrayCloseV2", stateful=True, gradient="none")
+@lowering("TensorArrayCloseV3", "TensorArrayCloseV2", "TensorArrayClose", stateful=True, gradient="none")
 def close(handle: ArrayHandle) -> Value:
     """Nothing."""
     return ()

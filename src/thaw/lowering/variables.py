@@ -11,7 +11,7 @@ from thaw.lowering.kernels import rows_of_variable
 from thaw.lowering.registry import lowering
 from thaw.lowering.run import Context
 from thaw.lowering.slicing import batched_take, gather_nd, scatter_into, strided_slice_update, take
-from thaw.lowering.values import Handle, Value, static_shape
+from thaw.lowering.values import Handle, NotKnownError, Value, is_host, known, static_shape
 
 
 @lowering(
@@ -178,6 +178,32 @@ def _scatter_ops(how: str, name: str, line: str) -> None:
         lowering(op, context=True, stateful=True, ignored=ignored, gradient="none")(function)
 
 
+def _factor_ops(name: str, line: str, divide: bool) -> None:
+    def rows(context: Context, handle: Handle, indices: Value, updates: Value) -> None:
+        own = context.read(handle.key)
+        ones = apply(lambda np, v: np.ones_like(v), own)
+        at = apply(lambda np, i: np.expand_dims(i, -1), indices)
+        shape = (*static_shape(indices), *static_shape(own)[1:])
+        wide = updates if static_shape(updates) == shape else apply(lambda np, u: np.broadcast_to(u, shape), updates)
+        factor = scatter_into(ones, at, wide, "mul")
+        context.assign(handle.key, apply(lambda np, v, f: v / f if divide else v * f, own, factor))
+
+    def resource_rows(context: Context, resource: Handle, indices: Value, updates: Value) -> Value:
+        rows(context, resource, indices, updates)
+        return ()
+
+    def reference_rows(context: Context, ref: Handle, indices: Value, updates: Value) -> Value:
+        rows(context, ref, indices, updates)
+        return ref
+
+    resource_rows.__doc__ = reference_rows.__doc__ = line
+    lowering(f"ResourceScatter{name}", context=True, stateful=True, ignored=("dtype",), gradient="none")(resource_rows)
+    lowering(f"Scatter{name}", context=True, stateful=True, ignored=("use_locking",), gradient="none")(reference_rows)
+
+
+_factor_ops("Mul", "Multiplies rows.", divide=False)
+_factor_ops("Div", "Divides rows.", divide=True)
+
 _scatter_ops("update", "Update", "Puts rows in place of others.")
 _scatter_ops("add", "Add", "Adds to rows.")
 _scatter_ops("sub", "Sub", "Takes away from rows.")
@@ -210,3 +236,66 @@ def assign_slice(
     }
     context.assign(ref.key, strided_slice_update(context.read(ref.key), begin, end, strides, value, **masks))
     return ()
+
+
+@lowering("StridedSliceAssign", context=True, stateful=True, static=("begin", "end", "strides"), gradient="none")
+def assign_slice_of_reference(
+    context: Context,
+    ref: Handle,
+    begin: Value,
+    end: Value,
+    strides: Value,
+    value: Value,
+    *,
+    begin_mask: int = 0,
+    end_mask: int = 0,
+    ellipsis_mask: int = 0,
+    new_axis_mask: int = 0,
+    shrink_axis_mask: int = 0,
+) -> Value:
+    """Puts `value` in place of a slice of a TF1 variable."""
+    masks = {
+        "begin_mask": begin_mask,
+        "end_mask": end_mask,
+        "ellipsis_mask": ellipsis_mask,
+        "new_axis_mask": new_axis_mask,
+        "shrink_axis_mask": shrink_axis_mask,
+    }
+    assign_slice(context, ref, begin, end, strides, _value(context, value), **masks)
+    return ref
+
+
+@lowering("RefSelect", context=True, stateful=True, static=("index",), gradient="none")
+def select_reference(context: Context, index: Value, *inputs: Handle) -> Value:
+    """The TF1 variable of that number."""
+    return inputs[int(numpy.asarray(index).item())]
+
+
+def _counted(context: Context, handle: Handle, limit: int) -> Value:
+    """The value of a variable before it grows by one.
+
+    Raises:
+        ValueError: it has reached its limit, and this is no compiled step, where nobody can see that.
+    """
+    value = context.read(handle.key)
+    try:
+        now = known(value, "ref")
+    except NotKnownError:
+        now = value
+    if is_host(now) and int(now) >= limit:
+        raise ValueError(f"Reached limit of {limit}")
+    before = apply(lambda np, v: v + 0, value)  # TensorFlow's read of a variable may change with it
+    context.assign(handle.key, apply(lambda np, v: v + 1, value))
+    return before
+
+
+@lowering("CountUpTo", context=True, stateful=True, ignored=("T",), gradient="none")
+def count_up(context: Context, ref: Handle, *, limit: int) -> Value:
+    """The value of a TF1 variable before it grows by one."""
+    return _counted(context, ref, limit)
+
+
+@lowering("ResourceCountUpTo", context=True, stateful=True, ignored=("T",), gradient="none")
+def count_up_resource(context: Context, resource: Handle, *, limit: int) -> Value:
+    """The value before it grows by one."""
+    return _counted(context, resource, limit)

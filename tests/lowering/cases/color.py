@@ -30,4 +30,11 @@ CASES = [
     Case("AdjustHue", "edges", (EDGES[None], number(0.25)), gradient=False),
     Case("AdjustSaturation", "more", (image(2, 4, 5, 3), number(1.5)), gradient=False),
     Case("AdjustSaturation", "less", (image(2, 4, 5, 3), number(0.4)), gradient=False),
+    Case("AdjustContrast", "numbers", (image(2, 4, 5, 3), number(2.5), number(-0.2), number(0.9)), gradient=False),
+    Case(
+        "AdjustContrast",
+        "bytes",
+        (EDGES.reshape(1, 2, 4, 3).astype("uint8") * 200, number(0.5), number(0), number(255)),
+        gradient=False,
+    ),
 ]

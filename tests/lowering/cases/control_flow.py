@@ -12,7 +12,8 @@ ELSEWHERE = {
         ("While", "StatelessWhile", "If", "StatelessIf", "StatelessCase", "TensorArrayV2", "TensorArrayV3"), RECORDED
     ),
     **dict.fromkeys([f"TensorArray{what}V3" for what in ARRAY], RECORDED),
-    **dict.fromkeys([f"TensorArray{what}V2" for what in (*ARRAY, "Close")], SAME),
+    **dict.fromkeys([f"TensorArray{what}{v}" for v in ("V2", "") for what in (*ARRAY, "Close")], SAME),
+    **dict.fromkeys(["TensorArray", "TensorArrayPack", "TensorArrayUnpack"], BY_HAND),
     **dict.fromkeys(
         [f"TensorList{what}" for what in ("Reserve", "FromTensor", "GetItem", "SetItem", "Stack", "Gather", "ConcatV2", "Split")],
         RECORDED,

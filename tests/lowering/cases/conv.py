@@ -187,4 +187,13 @@ CASES = [
         {"num_args": 1, "fused_ops": ("BiasAdd",), "transpose_b": True},
         gradient=False,
     ),
+    *[
+        Case("Conv", id, (f(*x), f(*kernel)), {"strides": (1,) * len(x)} | own, gradient=False)
+        for id, x, kernel, own in (
+            ("plane-same", (2, 5, 6, 3), (3, 2, 3, 4), {"padding": "SAME"}),
+            ("plane-stride2", (2, 5, 6, 3), (3, 2, 3, 4), {"padding": "VALID", "strides": (1, 2, 2, 1)}),
+            ("space", (1, 5, 6, 5, 2), (2, 2, 3, 2, 3), {"padding": "SAME"}),
+            ("plane-explicit", (2, 5, 6, 3), (3, 2, 3, 4), EXPLICIT),
+        )
+    ],
 ]

@@ -37,6 +37,7 @@ CASES = [
     Case("MatrixDiagV3", "band", (f(2, 3, 3), i(-1, 1), i(-1)[0], i(-1)[0], PAD)),
     Case("MatrixDiagV3", "band-wide", (f(2, 2, 3), i(0, 1), np.int32(3), np.int32(5), PAD)),
     Case("MatrixDiagV3", "main", (f(2, 3), i(0), i(-1)[0], i(-1)[0], np.float32(0))),
+    Case("BatchMatrixBandPart", "both-bounds", (f(2, 4, 5), np.int64(1), np.int64(2)), gradient=False),
 ]
 GONE = "tests/lowering/test_agreement.py: TensorFlow has no kernel for it any more"
 ELSEWHERE = dict.fromkeys(("BatchMatrixDiag", "BatchMatrixDiagPart", "BatchMatrixSetDiag"), GONE)

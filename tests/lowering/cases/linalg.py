@@ -35,3 +35,35 @@ CASES = [
     Case("Svd", "values-alone", (f(2, 4, 3),), {"compute_uv": False}, outputs=1),
     Case("SelfAdjointEigV2", "values-alone", (definite(2),), {"compute_v": False}, outputs=1, gradient=False),
 ]
+
+LOWER = np.array([[4], [0], [0]], "float32")
+BANDS = f(2, 3, 5) + np.array([[0], [4], [0]], "float32")
+# What only older versions of TensorFlow write: the same functions by other names.
+OLDEST = [
+    Case("BatchCholesky", "batch", (definite(2),), gradient=False),
+    Case("BatchMatrixInverse", "batch", (definite(2),), gradient=False),
+    Case("BatchMatrixDeterminant", "batch", (definite(2),), gradient=False),
+    Case("BatchMatrixSolve", "batch", (definite(2), f(2, 3, 2)), gradient=False),
+    Case("BatchMatrixTriangularSolve", "lower", (definite(2), f(2, 3, 2)), gradient=False),
+    Case("BatchSvd", "values-alone", (f(2, 4, 3),), {"compute_uv": False}, outputs=1, gradient=False),
+    Case("BatchSelfAdjointEigV2", "values-alone", (definite(2),), {"compute_v": False}, outputs=1, gradient=False),
+    Case("BatchSelfAdjointEig", "of-one", (definite(2, n=1),), gradient=False),
+    Case("SelfAdjointEig", "of-one", (definite(n=1),), gradient=False),
+    Case("BatchMatrixSolveLs", "tall", (f(2, 5, 3), f(2, 5, 2), np.float64(0.0)), {"fast": True}, gradient=False, rtol=1e-4),
+]
+
+CASES += [
+    *OLDEST,
+    Case("MatrixSolveLs", "tall", (f(2, 5, 3), f(2, 5, 2), np.float64(0.0)), rtol=1e-4),
+    Case("MatrixSolveLs", "tall-regularized", (f(5, 3), f(5, 2), np.float64(0.7)), rtol=1e-4),
+    Case("MatrixSolveLs", "wide-regularized", (f(3, 5), f(3, 2), np.float64(0.7)), rtol=1e-4),
+    Case("MatrixSolveLs", "wide", (f(3, 5), f(3, 2), np.float64(0.0)), {"fast": False}, gradient=False, rtol=1e-4),
+    Case("TridiagonalSolve", "batch", (BANDS, f(2, 5, 2)), rtol=1e-4),
+    Case("TridiagonalSolve", "no-pivots", (BANDS[0], f(5, 1)), {"partial_pivoting": False}, rtol=1e-4),
+    Case("TridiagonalMatMul", "batch", (f(2, 1, 5), f(2, 1, 5), f(2, 1, 5), f(2, 5, 3))),
+    Case("TridiagonalMatMul", "of-one", (f(1, 1), f(1, 1), f(1, 1), f(1, 3))),
+    Case("BandedTriangularSolve", "lower", (f(2, 3, 5) + LOWER, f(2, 5, 2)), rtol=1e-4),
+    Case("BandedTriangularSolve", "upper", (f(3, 5) + LOWER[::-1], f(5, 2)), {"lower": False}, rtol=1e-4),
+    Case("BandedTriangularSolve", "adjoint", (f(2, 5) + LOWER[:2], f(5, 1)), {"adjoint": True}, rtol=1e-4),
+    Case("BandedTriangularSolve", "diagonal", (f(1, 5) + 3, f(5, 1)), gradient=False),
+]

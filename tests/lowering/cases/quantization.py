@@ -61,9 +61,9 @@ CASES = [
         {"T": "qint8", "mode": "SCALED", "axis": 1},
         gradient=False,
     ),
+    Case("QuantizeV2", "quint8-combined", (X, LOW, HIGH), {"T": "quint8"}, gradient=False),
+    Case("QuantizeV2", "qint8-scaled", (X, LOW, HIGH), {"T": "qint8", "mode": "SCALED"}, gradient=False),
     Case("QuantizeV2", "quint8-first", (X, LOW, HIGH), {"T": "quint8", **FIRST}, gradient=False),
     Case("QuantizeV2", "qint8-first", (X, LOW, HIGH), {"T": "qint8", **FIRST}, gradient=False),
     Case("QuantizeV2", "no-range-first", (X, np.float32(0), np.float32(0)), {"T": "quint8", **FIRST}, gradient=False),
-    Case("QuantizeV2", "quint8-combined", (X, LOW, HIGH), {"T": "quint8"}, gradient=False),
-    Case("QuantizeV2", "qint8-scaled", (X, LOW, HIGH), {"T": "qint8", "mode": "SCALED"}, gradient=False),
 ]

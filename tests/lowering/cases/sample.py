@@ -19,6 +19,8 @@ BOXES = np.array([[0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1], [-0.3, 0.4, 0.7, 1.4], [0.
 WHICH = i(0, 1, 1, 0)
 TURN = np.array([[0.8, -0.6, 2.1, 0.6, 0.8, -1.3, 0.01, -0.02], [1.1, 0.2, -3.3, 0, 0.9, 4.2, 0, 0]], "float32")
 
+OFFSETS = np.array([[0.1, -0.2], [-0.7, 0.9], [0.95, -1.3]], "float32")
+
 CASES = [
     Case("CropAndResize", "bilinear", (f(2, 7, 6, 3), BOXES, WHICH, i(4, 5))),
     Case("CropAndResize", "one-pixel", (f(2, 7, 6, 3), BOXES, WHICH, i(1, 1))),
@@ -51,4 +53,15 @@ CASES = [
         {"interpolation": "NEAREST"},
         gradient=False,
     ),
+    *[
+        Case(op, id, (f(3, 6, 7, 2), i(3, 4), OFFSETS * scale), {"noise": "zero", "uniform_noise": False} | own, gradient=False)
+        for op in ("ExtractGlimpse", "ExtractGlimpseV2")
+        for id, scale, own in (
+            ("centered", 1, {}),
+            ("from-the-corner", 1, {"centered": False}),
+            ("pixels", 4, {"normalized": False}),
+            ("pixels-from-the-corner", 4, {"centered": False, "normalized": False}),
+        )
+    ],
+    Case("ExtractGlimpseV2", "inside", (f(1, 6, 7, 2), i(3, 4), OFFSETS[:1] * 0), gradient=False),
 ]
