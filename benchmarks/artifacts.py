@@ -48,6 +48,8 @@ class Artifact:
         without: sides that are left out, each with its reason.
         peers: further sides, by kind.
         prepare: what is done to thaw's layer before it trains; None where it trains what its publisher meant to be trained.
+        optimizer: the class of `keras.optimizers` that trains it, also on tf_keras.
+        epoch: so many batches are one epoch of `fit`, which is timed as well; 0: it is not.
         seconds: how long repeated calls may take, each kind, after the least number of them.
     """
 
@@ -64,6 +66,8 @@ class Artifact:
     without: Mapping[str, str] = field(default_factory=dict)
     peers: Mapping[str, Peer] = field(default_factory=dict)
     prepare: Callable[[Any], None] | None = None
+    optimizer: str = "SGD"
+    epoch: int = 0
     seconds: float = 3.0
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:

@@ -34,6 +34,7 @@ COLUMNS = (
     "prediction",
     "first_step",
     "step",
+    "fit",
     "memory_load",
     "memory_prediction",
     "memory_step",
@@ -231,7 +232,7 @@ def run(names, options, kept, store):
                     fresh.add(side.key)
                 kept["figures"][side.key].append(result)
                 store()
-                brief = {c: round(statistics.median(result[c]), 3) for c in ("load", "prediction", "step") if c in result}
+                brief = {c: round(statistics.median(result[c]), 3) for c in ("load", "prediction", "step", "fit") if c in result}
                 print(result.get("failed", brief), file=sys.stderr)
 
 

@@ -4,8 +4,9 @@
 
 SIDE: "thaw" and "native" run on the backend that KERAS_BACKEND names, "hub" is hub.KerasLayer on tf_keras, "raw" is
 tf.saved_model.load under tf.function, "tfsm" is keras.layers.TFSMLayer, "tf2jax" is that converter under jax.jit. All train
-everything by SGD, head included. Each figure is a list of samples, of a clock that BENCH_CLOCK chooses: "cpu", the process's
-own time, for one thread on a machine that others use too; "wall" else. Memory is the peak of resident pages in that phase.
+everything, head included, by SGD or what the artifact names. Each figure is a list of samples, of a clock that BENCH_CLOCK
+chooses: "cpu", the process's own time, for one thread on a machine that others use too; "wall" else. Memory is the peak of
+resident pages in that phase.
 """
 
 import json
@@ -19,6 +20,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 SIDE, NAME, FOLDER = sys.argv[1:4]
 CLOCK = time.process_time if os.environ.get("BENCH_CLOCK") == "cpu" else time.perf_counter
 RATE = 1e-3
+EPOCHS = 5
+"""Of each timed call of `fit`."""
 
 
 def peak():
@@ -77,13 +80,17 @@ class Keras:
         if SIDE == "thaw" and artifact.prepare:
             artifact.prepare(self.layer)
         self.model = keras.Sequential([keras.Input(**artifact.input), self.layer, keras.layers.Dense(5)])
-        self.model.compile(keras.optimizers.SGD(RATE), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        optimizer = getattr(keras.optimizers, artifact.optimizer)(RATE)
+        self.model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 
     def predict(self, x):
         return self.model.predict_on_batch(x)
 
     def step(self, x, y):
         return self.model.train_on_batch(x, y)
+
+    def fit(self, x, y, batch, epochs):
+        return self.model.fit(x, y, batch_size=batch, epochs=epochs, verbose=0)
 
 
 class Raw:
@@ -172,6 +179,16 @@ class Tf2Jax:
         self.step = train
 
 
+def fitted(side, artifact):
+    """Samples: seconds a step in calls of `fit`, after one that does not count."""
+    import numpy as np
+
+    x = artifact.inputs(artifact.batch * artifact.epoch)
+    y = np.resize(artifact.data()[1], (len(x), *artifact.output[:-1]))
+    side.fit(x, y, artifact.batch, 1)
+    return [timed(lambda: side.fit(x, y, artifact.batch, EPOCHS))[0] / (EPOCHS * artifact.epoch) for _ in range(3)]
+
+
 def main():
     found = {}
     spent, side = timed({"raw": Raw, "tf2jax": Tf2Jax}.get(SIDE, Keras))
@@ -195,6 +212,8 @@ def main():
     found["first_step"] = [timed(lambda: side.step(x, y))[0]]
     found["step"] = repeated(lambda: side.step(x, y), artifact.seconds)
     found["memory_step"] = [peak()]
+    if artifact.epoch and isinstance(side, Keras):
+        found["fit"] = fitted(side, artifact)
     print("RESULT " + json.dumps(found), flush=True)
 
 

@@ -32,6 +32,7 @@ A message is one sentence of what happened (with the values), one of what was ex
     │   ├── TableError                 a lookup table cannot be filled or read
     │   ├── MediaError                 an image or sound that cannot be decoded
     │   ├── HostPaddingError           strings cannot be given one shape under jit
+    │   ├── TextsGoneError             numbers stand for strings of a call that is over
     │   ├── LoweringError
     │   ├── DanglingReferenceError     a function, variable or node is referred to and not there
     │   ├── CircularGraphError         nodes or functions need one another in a circle
@@ -314,6 +315,16 @@ class HostPaddingError(GraphError):
             "Expected texts of at most the number of tokens that the batch was packed for, and a graph whose shapes grow "
             "with them. Pack the strings anew (`encode_strings`), compile with `run_eagerly=True`, or map `layer.preprocess` "
             "over the data."
+        )
+
+
+class TextsGoneError(GraphError):
+    """Numbers stand for strings that were kept for a call which is over."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(
+            f"{rows} rows stand for strings that are not kept any more. Expected numbers that `fit` and its like made of strings "
+            "to be used before that call ends. Pass strings again, or make numbers that last by `layer.preprocess`."
         )
 
 

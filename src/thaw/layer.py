@@ -33,6 +33,7 @@ from thaw.graph.lift_constants import lift_constants as lift
 from thaw.graph.partial import Wanted
 from thaw.graph.program import Program, Variant, input_structures, leaves, rebuild, tensors
 from thaw.inner import InnerLayer, TrainableTree, Weight, _Holder, add_source, scopes, variable_dtype
+from thaw.lowering.packing import Pack, pack
 from thaw.lowering.run import Context
 from thaw.lowering.values import held
 from thaw.runtime import Choice, Policy, Runtime, choose
@@ -463,6 +464,10 @@ class KerasLayer(Tapped, TrainableTree, keras.Model):  # type: ignore[misc]
         Raises:
             HubArgumentError: the layer takes no strings.
         """
+        return self.encoded(texts, pack)
+
+    def encoded(self, texts: Any, pack: Pack) -> np.ndarray:
+        """As `preprocess`, by way of `pack`."""
         if not self.takes_strings:
             raise HubArgumentError(
                 f"The layer {self.name!r} takes no strings",
@@ -474,7 +479,9 @@ class KerasLayer(Tapped, TrainableTree, keras.Model):  # type: ignore[misc]
         positions = [i for i, spec in enumerate(specs) if spec.dtype == "string"]
         given = self._pick(rebuild(variant.trace.outputs, leaves(variant.trace.outputs), lambda spec, parts: parts[0]))
         long = any(isinstance(s, TensorSpec) and None in (s.shape or ())[1:] for s in keras.tree.flatten(given))
-        return self._runtime.text_program(variant.inference, positions).encode_strings(numpy_strings(texts), exact=long)
+        return self._runtime.text_program(variant.inference, positions).encode_strings(
+            numpy_strings(texts), exact=long, pack=pack
+        )
 
     def preprocessed_input(self) -> Any:
         """A Keras `Input` for what `preprocess` gives, of a module with one input of strings."""

@@ -1,8 +1,10 @@
 """Lets models that hold a text layer take arrays of strings on every backend; Keras' own adapters refuse them.
 
-At the model's door (`fit`, `evaluate`, `predict`, ..., and a call) strings are packed into bytes, which every adapter, jit and
-`Input` accept; the layer unpacks them where its host part runs. TensorFlow takes them as its own tensors. Installed when the
-first layer that takes strings is made. It leans on two private attributes of KerasTensor, checked before anything is changed.
+At the model's door numbers take their place, which every adapter, jit and `Input` accept. In `fit`, `evaluate`, `predict`, ...
+arrays of strings stay on the host until the call ends, and rows say which string is meant; in calls of the model, and batch by
+batch of datasets, whose strings nobody sees go, they are packed into bytes. The layer finds or unpacks them where its host part
+runs. TensorFlow takes them as its own tensors. Installed when the first layer that takes strings is made. It leans on two
+private attributes of KerasTensor, checked before anything is changed.
 """
 
 import functools
@@ -15,7 +17,7 @@ import numpy as np
 
 from thaw.errors import KerasDriftError, ThawError
 from thaw.lowering.kernels import failure_on_host
-from thaw.lowering.packing import pack
+from thaw.lowering.packing import Kept, Pack, pack
 from thaw.lowering.strings import as_strings
 from thaw.trainable import hooks
 from thaw.trainable.watch import drop_spare
@@ -56,11 +58,12 @@ def _packing(method: Callable[..., Any]) -> Callable[..., Any]:
         layers = text_layers(self)
         if not layers:
             return method(self, *args, **kwargs)
-        encode = _encoder(self, layers)
-        args = tuple(_packed(value, encode) for value in args)
-        kwargs = {name: _packed(value, encode) for name, value in kwargs.items()}
+        kept = Kept(repeated=method.__name__ == "fit")
+        encoders = _encoder(self, layers, kept.pack), _encoder(self, layers, pack)
         failure_on_host()  # of an earlier call
         try:
+            args = tuple(_packed(value, *encoders) for value in args)
+            kwargs = {name: _packed(value, *encoders) for name, value in kwargs.items()}
             return method(self, *args, **kwargs)
         except Exception as error:
             # A compiled step tells of an error on the host in its own words, and in the backend's own class.
@@ -69,6 +72,7 @@ def _packing(method: Callable[..., Any]) -> Callable[..., Any]:
                 raise
             raise failure from None
         finally:
+            kept.release()
             if method.__name__ in LONG_CALLS:
                 drop_spare(self)
 
@@ -81,15 +85,15 @@ def _packing_call(method: Callable[..., Any]) -> Callable[..., Any]:
         if any(_has_strings(value) for value in args) and not getattr(self, "takes_strings", False):
             layers = text_layers(self)
             if layers:
-                encode = _encoder(self, layers)
-                args = tuple(_packed(value, encode) for value in args)
+                encode = _encoder(self, layers, pack)
+                args = tuple(_packed(value, encode, encode) for value in args)
         return method(self, *args, **kwargs)
 
     return call
 
 
-def _encoder(model: keras.Model, layers: list[Any]) -> Encode:
-    """What turns texts into numbers for `model`, whose inputs are made to take them.
+def _encoder(model: keras.Model, layers: list[Any], pack: Pack) -> Encode:
+    """What turns texts into numbers for `model`, whose inputs are made to take them, by way of `pack`.
 
     With room for as many tokens as the one text layer makes of them, or else as there are words. Under TensorFlow a model with
     string inputs gets TensorFlow's own strings.
@@ -103,7 +107,7 @@ def _encoder(model: keras.Model, layers: list[Any]) -> Encode:
             # Packed: uint8, two axes more. What is saved of an Input is its layer's config, which stays as it was.
             tensor._dtype = "uint8"
             tensor._shape = (*tensor.shape, None, None)
-    return layers[0].preprocess if len(layers) == 1 else pack
+    return functools.partial(layers[0].encoded, pack=pack) if len(layers) == 1 else lambda texts: pack(texts, None)
 
 
 def _inputs(layer: Any) -> list[Any]:
@@ -131,18 +135,18 @@ def _has_strings(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and any(_has_strings(v) for v in value)
 
 
-def _packed(value: Any, encode: Encode) -> Any:
-    """`value` with texts encoded, in nests, datasets and generators too."""
+def _packed(value: Any, encode: Encode, encode_batch: Encode) -> Any:
+    """`value` with texts encoded, in nests too; in datasets and generators each batch by `encode_batch`."""
     if _is_text(value):
         return encode(np.asarray(value, dtype=object))
     if isinstance(value, dict):
-        return {key: _packed(part, encode) for key, part in value.items()}
+        return {key: _packed(part, encode, encode_batch) for key, part in value.items()}
     if type(value) in {list, tuple}:
-        return type(value)(_packed(part, encode) for part in value)
+        return type(value)(_packed(part, encode, encode_batch) for part in value)
     if isinstance(value, keras.utils.PyDataset):
-        return value if isinstance(value, PackedDataset) else PackedDataset(value, encode)
+        return value if isinstance(value, PackedDataset) else PackedDataset(value, encode_batch)
     if isinstance(value, GeneratorType):
-        return (_packed(batch, encode) for batch in value)
+        return (_packed(batch, encode_batch, encode_batch) for batch in value)
     return value
 
 
@@ -159,7 +163,7 @@ class PackedDataset(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __getitem__(self, index: int) -> Any:
         """The batch, packed."""
-        return _packed(self._dataset[index], self._encode)
+        return _packed(self._dataset[index], self._encode, self._encode)
 
     @property
     def num_batches(self) -> int | None:

@@ -8,9 +8,10 @@ import numpy as np
 import thaw.lowering.table  # noqa: F401  (fills the registry)
 from lowering import text_graphs
 from provoke import Row
-from thaw.errors import HostPaddingError, MissingLibraryError, TableError
+from thaw.errors import HostPaddingError, MissingLibraryError, TableError, TextsGoneError
 from thaw.lowering.host import TextProgram
 from thaw.lowering.lookup import Table
+from thaw.lowering.packing import Kept, unpack
 from thaw.lowering.regex import compiled
 
 
@@ -33,7 +34,21 @@ def ask_about_texts_where_numbers_are_needed_too(_: Path) -> None:
     TextProgram(text_graphs.columns(), text_graphs.resources(), (0, 1))._host_on_texts([b"a"])
 
 
+def use_rows_after_their_call(_: Path) -> None:
+    kept = Kept()
+    rows = kept.pack(["a", "b"])
+    kept.release()
+    unpack(rows)
+
+
 ROWS = [
+    Row(
+        TextsGoneError,
+        use_rows_after_their_call,
+        what="2 rows stand for strings that are not kept any more",
+        expected="Expected numbers that `fit` and its like made of strings",
+        do="make numbers that last by `layer.preprocess`",
+    ),
     Row(
         HostPaddingError,
         ask_about_texts_where_numbers_are_needed_too,

@@ -58,6 +58,12 @@ def moments(n, x, scale, offset, epsilon=1e-3, axes=(2,), center=None):
     return n("AddV2", n("Mul", x, factor), n("Sub", offset, n("Mul", mean, factor)))
 
 
+def cell(n, i, f, g, o, c):
+    """As Keras and TensorFlow 1 have it."""
+    state = n("AddV2", n("Mul", n("Sigmoid", f), c), n("Mul", n("Sigmoid", i), n("Tanh", g)))
+    return state, n("Mul", n("Sigmoid", o), n("Tanh", state))
+
+
 def gelu_of(spelling, **changes):
     n = Spelt("x")
     return n.graph(spelling(n, Tensor("x"), **changes))
@@ -112,12 +118,30 @@ def test_layer_norm_is_found_and_answers_alike(monkeypatch, axes):
     assert ops_of(monkeypatch, graph) == {"thaw.layer_norm"}
 
 
+def test_cell_of_an_lstm_is_found_and_answers_alike(monkeypatch):
+    n = Spelt(*"ifgoc")
+    state, answer = cell(n, *n.inputs)
+    graph = n.graph(n("AddV2", state, answer))
+    agree(*both(monkeypatch, graph, *[R.standard_normal((3, 7)).astype("float32") * 2 for _ in "ifgoc"]))
+    assert ops_of(monkeypatch, graph) == {"thaw.lstm_state", "thaw.lstm_output"}
+
+
+def test_cell_that_is_known_on_the_host_answers_too(monkeypatch):
+    n = Spelt("x")
+    known = [n("Const", value=np.full((1, 7), v, "float32")) for v in (0.1, -0.3, 0.7, 0.2, -1.0)]
+    graph = n.graph(n("Mul", cell(n, *known)[1], Tensor("x")))
+    agree(*both(monkeypatch, graph, R.standard_normal((3, 7)).astype("float32")))
+
+
 def near_misses():
     yield "half of it", gelu_of(erfc, half=0.25)
     yield "a square", gelu_of(tanh, three=2.0)
     n = Spelt("x", "y")
     yield "another x", n.graph(n("Mul", n("Mul", 0.5, Tensor("x")), n("Erfc", n("Mul", n("Neg", Tensor("y")), 0.70710677))))
     yield "another center", norm_of(center=Tensor("offset"))
+    n = Spelt(*"ifgc")
+    i, f, g, c = n.inputs
+    yield "no curve", n.graph(n("AddV2", n("Mul", n("Sigmoid", f), c), n("Mul", n("Sigmoid", i), g)))
     n = Spelt("x")
     answer = erfc(n, Tensor("x"))
     complement = next(Tensor(name) for name, node in n.nodes.items() if node.op == "Erfc")

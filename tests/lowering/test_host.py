@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 import thaw.lowering.table  # noqa: F401  (fills the registry)
 from lowering import text_graphs
 from lowering.cases.text import BULK, s
-from thaw.errors import HostPaddingError
+from thaw.errors import HostPaddingError, TextsGoneError
 from thaw.lowering.host import TextProgram, decode_strings
-from thaw.lowering.packing import bucket, pack, unpack
+from thaw.lowering.packing import TOKEN, Kept, bucket, pack, token_counts, unpack
 from thaw.lowering.run import Context
 
 BACKEND = keras.backend.backend()
@@ -49,6 +49,29 @@ def test_packed_strings_come_back(texts):
     assert packed.dtype == np.uint8 and packed.ndim == texts.ndim + 2
     assert unpack(packed).tolist() == texts.tolist()
     assert decode_strings(keras.ops.convert_to_tensor(packed)).tolist() == texts.tolist()
+
+
+@pytest.mark.parametrize("texts", [BULK, s(""), s("a\x00", b"\x00\x00", b"\xff\x01"), BULK.reshape(30, 10)], ids=str)
+def test_kept_strings_are_found_by_their_rows(texts):
+    kept = Kept()
+    rows, others = kept.pack(texts), kept.pack(s("other"))
+    assert rows.dtype == np.uint8 and rows.ndim == texts.ndim + 2
+    assert unpack(rows).tolist() == texts.tolist() and unpack(others).tolist() == [b"other"]
+    assert decode_strings(keras.ops.convert_to_tensor(rows[::-1].copy())).tolist() == texts[::-1].tolist()
+    kept.release()
+    with pytest.raises(TextsGoneError, match="not kept any more"):
+        unpack(rows)
+
+
+@pytest.mark.parametrize("text", [b"12345678\x02", b"12345678\x02\x00\x00", b"\x02" * 9, b"1234567\x02\x02"])
+def test_packed_strings_are_never_taken_for_references(text):
+    for tokens in (1, 2, 9, 16):
+        assert unpack(pack(s(text), tokens)).tolist() == [text]
+
+
+@given(st.lists(st.binary(max_size=30)))
+def test_tokens_are_counted_as_the_expression_finds_them(texts):
+    assert token_counts(texts).tolist() == [len(TOKEN.findall(text)) for text in texts]
 
 
 def test_user_strings_of_every_kind_pack_alike():

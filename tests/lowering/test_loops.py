@@ -139,6 +139,19 @@ def test_N4_values_that_grow():
     assert keras.ops.convert_to_numpy(compiled(function)(keras.ops.ones((2,)))).shape == (16,)
 
 
+def test_N4_condition_of_a_loop_of_known_length_is_asked_no_more():
+    condition, body = loop("Less", "AddV2")
+    resources, asked = Resources(), []
+    plain = resources.plan
+    resources.plan = lambda graph, dtype: (asked.append(graph), plain(graph, dtype))[1]
+    for start, rounds in ((0, 3), (1, 2), (3, 0), (0, 3)):
+        counter, x = run_loop(Context(resources), "while", condition, body, [np.array(start, np.int32), keras.ops.ones((2,))])
+        assert (int(counter), x.shape[0]) == (3, 2 * 2**rounds)
+    assert condition not in asked
+    with pytest.raises(LoopLimitError, match="max_iterations=2"):
+        run_loop(Context(resources, max_iterations=2), "while", condition, body, [np.array(0, np.int32), keras.ops.ones((2,))])
+
+
 @pytest.mark.skipif(not JAX, reason="only JAX needs constant shapes")
 def test_N4_values_that_grow_for_an_unknown_time_are_refused():
     condition, body = loop("Less", "AddV2")

@@ -7,8 +7,10 @@ in a graph as several ops (Swish, GELU, hard sigmoid ...) needs no row here.
 from keras import ops
 
 from thaw.lowering import kernels
+from thaw.lowering.elementwise import apply
+from thaw.lowering.math import add
 from thaw.lowering.registry import lowering
-from thaw.lowering.values import Value, dtype_of, xp
+from thaw.lowering.values import Value, dtype_of
 from thaw.lowering.windows import channels_first
 
 SELU_SCALE = 1.0507009873554804934193349852946
@@ -120,13 +122,13 @@ def bias_add(value: Value, bias: Value, *, data_format: str = "NHWC") -> Value:
     """A vector added along the channels."""
     if channels_first(data_format) and len(value.shape) > 2:
         bias = ops.reshape(bias, (1, -1, *(1,) * (len(value.shape) - 2)))
-    return xp(value, bias).add(value, bias)
+    return apply(add, value, bias)
 
 
 @lowering("BiasAddV1")
 def bias_add_v1(value: Value, bias: Value) -> Value:
     """A vector added along the last axis."""
-    return xp(value, bias).add(value, bias)
+    return apply(add, value, bias)
 
 
 @lowering("BiasAddGrad")

@@ -20,10 +20,11 @@ Arithmetic = Callable[..., Value]
 
 def alike(*values: Value) -> tuple[Value, ...]:
     """`values` on one side: all numpy where all are known, all tensors otherwise."""
-    hosts = [is_host(v) for v in values]
-    if all(hosts) or not any(hosts):
-        return values
-    return tuple(on_device(v) if host else v for v, host in zip(values, hosts, strict=True))
+    first = is_host(values[0])
+    for value in values:
+        if is_host(value) != first:
+            return tuple(on_device(v) if is_host(v) else v for v in values)
+    return values
 
 
 def apply(function: Arithmetic, *values: Value, **attributes: Any) -> Value:

@@ -1,6 +1,6 @@
-"""Chains of ops that are one op of PyTorch's: GELU and layer normalization, found in a graph by what they compute.
+"""Chains of ops that run as one under PyTorch: GELU, layer normalization, the cell of an LSTM, found by what they compute.
 
-TensorFlow has no op for either, so they lie in graphs as five to eleven ops, in the spelling of each publisher. PyTorch runs op
+TensorFlow has no op for them, so they lie in graphs as three to eleven ops, in the spelling of each publisher. PyTorch runs op
 by op and keeps what each of them gives for the gradient; XLA and TensorFlow's optimizer put them together themselves.
 A rewritten graph answers alike and names its nodes alike; what is not needed any more does not run. Imports ir and kernels.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from thaw.graph.ir import Graph, Node, Tensor
 from thaw.lowering import kernels
 from thaw.lowering.registry import Lowering
-from thaw.lowering.values import Value, on_device
+from thaw.lowering.values import Value, is_host, on_device
 
 ADD = ("Add", "AddV2")
 
@@ -27,6 +27,20 @@ def gelu(x: Value, *, approximate: bool) -> Value:
 def layer_norm(x: Value, scale: Value, offset: Value, *, axes: tuple[int, ...], epsilon: float) -> Value:
     """`x` normalized over `axes`, scaled and moved."""
     return kernels.layer_norm(on_device(x), on_device(scale), on_device(offset), axes=axes, epsilon=epsilon)
+
+
+def lstm_state(i: Value, f: Value, g: Value, c: Value) -> Value:
+    """The next state of an LSTM's cell, of its input, forget and cell gates before their activations, and its state."""
+    return kernels.lstm_state(*_tensors(i, f, g, c))
+
+
+def lstm_output(o: Value, c: Value) -> Value:
+    """What an LSTM's cell in state `c` answers through its output gate `o` (before its activation); any gated tanh."""
+    return kernels.lstm_output(*_tensors(o, c))
+
+
+def _tensors(*values: Value) -> list[Value]:
+    return [on_device(v) if is_host(v) else v for v in values]
 
 
 def _row(function: Callable[..., Value], inputs: tuple[str, ...], attributes: tuple[str, ...]) -> Lowering:
@@ -45,7 +59,12 @@ def _row(function: Callable[..., Value], inputs: tuple[str, ...], attributes: tu
     )
 
 
-_ROWS = (_row(gelu, ("x",), ("approximate",)), _row(layer_norm, ("x", "scale", "offset"), ("axes", "epsilon")))
+_ROWS = (
+    _row(gelu, ("x",), ("approximate",)),
+    _row(layer_norm, ("x", "scale", "offset"), ("axes", "epsilon")),
+    _row(lstm_state, ("i", "f", "g", "c"), ()),
+    _row(lstm_output, ("o", "c"), ()),
+)
 LOWERINGS: dict[str, Lowering] = {row.op: row for row in _ROWS}
 """Lowerings of the ops that only `fused` makes; no artifact has them, so they are not in the op table."""
 
@@ -59,9 +78,9 @@ def fused(graph: Graph) -> Graph:
     for node in graph.nodes.values():
         found = None
         if node.op == "Mul":
-            found = chains.gelu(node)
+            found = chains.gelu(node) or chains.lstm_output(node)
         elif node.op in ADD:
-            found = chains.layer_norm(node)
+            found = chains.layer_norm(node) or chains.lstm_state(node)
         if found is not None:
             op, inputs, attributes = found
             made[node.name] = Node(node.name, op, inputs, node.control, attributes)
@@ -209,6 +228,27 @@ class _Chains:
                     held = self.source(stopped.inputs[0] if stopped is not None else center)
                     if self.source(value) == x and held == self.source(mean):
                         return scale, axes, epsilon
+        return None
+
+    def lstm_state(self, node: Node) -> Found | None:
+        """`sigmoid(f) c + sigmoid(i) tanh(g)`."""
+        for kept, new in self.either(node):
+            for inward, curve in self.either(self.node(new, "Mul")):
+                i, g = self.node(inward, "Sigmoid"), self.node(curve, "Tanh")
+                if i is None or g is None:
+                    continue
+                for forget, c in self.either(self.node(kept, "Mul")):
+                    f = self.node(forget, "Sigmoid")
+                    if f is not None:
+                        return "thaw.lstm_state", (i.inputs[0], f.inputs[0], g.inputs[0], c), {}
+        return None
+
+    def lstm_output(self, node: Node) -> Found | None:
+        """`sigmoid(o) tanh(c)`."""
+        for outward, curve in self.either(node):
+            o, c = self.node(outward, "Sigmoid"), self.node(curve, "Tanh")
+            if o is not None and c is not None:
+                return "thaw.lstm_output", (o.inputs[0], c.inputs[0]), {}
         return None
 
     def averaged(self, tensor: Tensor, x: Tensor) -> tuple[int, ...] | None:

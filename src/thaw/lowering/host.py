@@ -21,14 +21,18 @@ from thaw.graph.ir import Graph, Node
 from thaw.graph.prune import bodies
 from thaw.graph.split_host import OpNeeds, split_host, touches_strings
 from thaw.lowering.kernels import call_host, in_compiled_step
-from thaw.lowering.packing import TOKEN, bucket, count_tokens, is_trial, pack, unpack
+from thaw.lowering.packing import TOKEN, Pack, bucket, count_tokens, is_trial, pack, token_counts, unpack
 from thaw.lowering.registry import LOWERINGS
 from thaw.lowering.run import Context, Resources
 from thaw.lowering.strings import Strings, as_strings, strings
 from thaw.lowering.values import Value, cast, dtype_of, is_host
+from thaw.lowering.words import WordPlan, Words, kept_words
 
 MAX_SIZES = 16
 """More numbers than this are no shape."""
+
+MAX_HELD = 256
+"""Texts of which it is remembered how much room they need, so that an epoch of `train_on_batch` after the first asks nothing."""
 
 PORTABLE = frozenset(f"thaw.lowering.{family}" for family in ("lookup", "control_flow", "tensor_array", "tensor_list", "array"))
 """Families whose ops have a state or an effect, but not one that binds them to the device."""
@@ -99,6 +103,8 @@ class TextProgram:
         self._fillers: list[tuple[bytes, bool]] = []
         self._filled: dict[int, list[tuple[int, ...]]] = {}  # the boundary's shapes for one text of so many filler words
         self._trial_text = b""  # stands for the batch with which Keras tries out a model on PyTorch
+        self._word_plan: WordPlan | None = None  # made when texts come by number
+        self._held: dict[tuple[bytes, int], bool] = {}
         self._missed: dict[int, int] = {}  # by how many words the first guess of a frame's filler was short, last time
 
     # What data pipelines use
@@ -108,12 +114,13 @@ class TextProgram:
         given = [self._as_host(i, value) for i, value in enumerate(inputs)]
         return self._host([given[i] for i in self.split.host_inputs])
 
-    def encode_strings(self, values: Any, *, exact: bool = False) -> np.ndarray:
+    def encode_strings(self, values: Any, *, exact: bool = False, pack: Pack = pack) -> np.ndarray:
         """Strings as uint8 (..., tokens, width), with room for as many tokens as this graph makes of the longest of them.
 
         Args:
             values: the strings.
             exact: no room beyond that, because it would be seen in the outputs; else a few numbers of tokens serve all lengths.
+            pack: what turns them into numbers, once the tokens are counted.
         """
         array = as_strings(values)
         texts = array.ravel().tolist()
@@ -148,6 +155,13 @@ class TextProgram:
 
     def _holds(self, text: bytes, words: int) -> bool:
         """Whether `words` filler words make at least as many tokens as `text`, seen in every size of the boundary."""
+        if (text, words) not in self._held:
+            if len(self._held) >= MAX_HELD:
+                self._held.clear()
+            self._held[text, words] = self._asked_whether_holds(text, words)
+        return self._held[text, words]
+
+    def _asked_whether_holds(self, text: bytes, words: int) -> bool:
         try:
             if words not in self._filled:
                 self._filled[words] = [v.shape for v in self._host_on_texts([self._filling(0, words)])]
@@ -198,11 +212,15 @@ class TextProgram:
         plan = self.resources.plan(self.split.device, context.compute_dtype)
         return plan.run(context, [*(inputs[i] for i in self.split.device_inputs), *crossing])
 
-    def _host(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        values = self.resources.plan(self.split.host, "float32").run(Context(self.resources), inputs)
+    def _host(self, inputs: Sequence[np.ndarray | Words]) -> list[np.ndarray]:
+        by_number = any(isinstance(v, Words) for v in inputs)
+        if by_number and self._word_plan is None:
+            self._word_plan = WordPlan(self.split.host, self.resources.library)
+        plan = self._word_plan if by_number and self._word_plan else self.resources.plan(self.split.host, "float32")
+        values = plan.run(Context(self.resources), inputs)
         return [v if is_host(v) else np.asarray(v) for v in values]
 
-    def _as_host(self, position: int, value: Value) -> np.ndarray:
+    def _as_host(self, position: int, value: Value) -> np.ndarray | Words:
         """An input as numpy: strings unpacked, tensors read back."""
         if is_host(value) and value.dtype.kind not in "OSU":
             array: np.ndarray = np.asarray(value)
@@ -235,10 +253,12 @@ class TextProgram:
         ]
         return call_host(function, [(n, v.dtype.name) for n, v in zip(lengths, example, strict=True)], inputs)
 
-    def _unpacked(self, k: int, value: np.ndarray) -> np.ndarray:
-        """The k-th input of the host part, strings as strings."""
-        is_text = self.split.host_inputs[k] in self.string_inputs
-        return unpack(value, self._trial_text or self._filling(k, 1)) if is_text and value.dtype.kind != "O" else value
+    def _unpacked(self, k: int, value: np.ndarray) -> np.ndarray | Words:
+        """The k-th input of the host part, strings as strings, or by number where they are kept so."""
+        if self.split.host_inputs[k] not in self.string_inputs or value.dtype.kind == "O":
+            return value
+        words = kept_words(value)
+        return unpack(value, self._trial_text or self._filling(k, 1)) if words is None else words
 
     # Inside a step that JAX compiles
 
@@ -297,6 +317,7 @@ class TextProgram:
         The graph runs up to the first node that refuses; the input whose change gets it further is the one that was refused.
         """
         self._filled.clear()
+        self._held.clear()
         self._fillers = [FILLERS[0]] * len(shapes)
         reached = self._trial(shapes)
         for _ in range(len(shapes)):
@@ -373,7 +394,7 @@ class TextProgram:
             appended=appended,
         )
 
-    def _fitted(self, frame: Frame, given: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def _fitted(self, frame: Frame, given: Sequence[np.ndarray | Words]) -> list[np.ndarray]:
         """The host part's answer for a batch and one text of filler, of the frame's sizes.
 
         Raises:
@@ -382,8 +403,8 @@ class TextProgram:
         words = list(frame.words)
         if frame.appended:  # a good first guess: each word of the batch is a token
             for k, array in enumerate(given):
-                if array.dtype == object:
-                    tokens = len(TOKEN.findall(b" ".join(array.ravel().tolist())))
+                if isinstance(array, Words) or array.dtype == object:
+                    tokens = int(_token_counts(array).sum())
                     words[k] = max(1, words[k] - tokens + self._missed.get(id(frame), 0))
         guess = words[0]
         found: list[np.ndarray] = []
@@ -409,13 +430,22 @@ class TextProgram:
     def _missing(shape: tuple[int, ...], wanted: tuple[int, ...]) -> list[int]:
         return [w - n for n, w in itertools.zip_longest(shape, wanted, fillvalue=0)]
 
-    def _with_filler(self, k: int, array: np.ndarray, words: int) -> np.ndarray:
+    def _with_filler(self, k: int, array: np.ndarray | Words, words: int) -> np.ndarray | Words:
         """A batch and one more row: a text of filler words, or the last row again where it is numbers."""
+        if isinstance(array, Words):
+            return array.with_row(self._filling(k, words))
         if array.dtype != object:
             return np.concatenate([array, array[-1:]])
         row = np.empty((1, *array.shape[1:]), dtype=object)
         row[...] = self._filling(k, words)
         return np.concatenate([array, row])
+
+
+def _token_counts(texts: np.ndarray | Words) -> np.ndarray:
+    """How many words and punctuation marks each text has."""
+    if isinstance(texts, Words):
+        return np.asarray(texts.each(token_counts, lambda of: token_counts(of.tolist())))
+    return token_counts(texts.ravel().tolist())
 
 
 def one_more_row(value: Value, batch: int) -> Value:

@@ -15,6 +15,7 @@ from thaw.lowering.registry import lowering
 from thaw.lowering.run import Context
 from thaw.lowering.strings import Strings, strings
 from thaw.lowering.values import numpy_dtype
+from thaw.lowering.word_index import MANY_KEYS, MANY_WORDS, WordIndex
 
 SHARING = ("use_node_name_sharing", "container")
 """Attributes about sharing among sessions, of which there are none here."""
@@ -46,6 +47,7 @@ class Table:
         self.initialized = mutable
         self._positions: dict[Any, int] = {}
         self._values = np.empty((0, *value_shape), numpy_dtype(value_dtype))
+        self._index: WordIndex | None = None
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -64,6 +66,7 @@ class Table:
                 return
             raise TableError(self.name, f"is initialised twice, with different content ({len(self)} keys, then {keys.size})")
         self._positions, self._values = {}, np.empty((0, *self.value_shape), numpy_dtype(self.value_dtype))
+        self._index = None
         self._add(keys, values, replace=False)
         self.initialized = True
 
@@ -109,8 +112,7 @@ class Table:
         """
         if not self.initialized:
             raise TableError(self.name, "is read before it was initialised")
-        places = map(self._positions.get, keys.ravel().tolist(), itertools.repeat(-1))
-        where = np.fromiter(places, dtype=np.int64, count=keys.size)
+        where = self._places(keys)
         there = where >= 0
         if default.ndim <= len(self.value_shape):
             rows = np.empty((keys.size, *self.value_shape), self._values.dtype)
@@ -119,6 +121,14 @@ class Table:
             rows = default.reshape((keys.size, *self.value_shape)).copy()
         rows[there] = self._values[where[there]]
         return rows.reshape((*keys.shape, *self.value_shape))
+
+    def _places(self, keys: np.ndarray) -> np.ndarray:
+        flat = keys.ravel().tolist()
+        if self.key_dtype == "string" and not self.mutable and len(flat) >= MANY_WORDS and len(self) >= MANY_KEYS:
+            if self._index is None:
+                self._index = WordIndex(self._positions)
+            return self._index.find(flat)
+        return np.fromiter(map(self._positions.get, flat, itertools.repeat(-1)), dtype=np.int64, count=len(flat))
 
     def content(self) -> tuple[np.ndarray, np.ndarray]:
         """All keys and all values, in the order in which they came."""

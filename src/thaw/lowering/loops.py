@@ -24,7 +24,7 @@ from thaw.lowering.effects import draws_random, written
 from thaw.lowering.lists import GrowthError, TensorList
 from thaw.lowering.loop_slices import multiplied, take_apart, whole
 from thaw.lowering.run import Context
-from thaw.lowering.trips import BOUND, EXACT, LIMIT, UNBOUNDED, Simulator, Trips, invariants
+from thaw.lowering.trips import BOUND, EXACT, LIMIT, UNBOUNDED, Simulator, Trips, invariants, rehearsed
 from thaw.lowering.values import Handle, NotKnownError, Value, dtype_of, is_host, known, on_device
 
 UNROLLED = 256
@@ -140,6 +140,9 @@ def _python(context: Context, loop: Loop) -> list[Value]:
     body, lists = loop.body, list[Value]()
     if keras.backend.backend() == "torch" and loop_kernels.wanted():
         body, lists = multiplied(loop.body, context, values, loop.fixed)
+    trips = rehearsed(context, loop.condition, loop.body, values, limit)
+    if trips is not None:
+        return _counted(context, loop, body, [*values, *lists], trips)
     for _ in range(limit):
         goes_on = truth(context.call(loop.condition, values)[0])
         if goes_on is None:
@@ -151,6 +154,26 @@ def _python(context: Context, loop: Loop) -> list[Value]:
     if truth(context.call(loop.condition, values)[0]):
         raise LoopLimitError(loop.name, limit, given=context.max_iterations is not None)
     return list(values)
+
+
+def _counted(context: Context, loop: Loop, body: Graph, values: list[Value], trips: Trips) -> list[Value]:
+    """A loop of known length: `body` is asked for what neither stays the same nor is a counter. Takes its inputs, all of them."""
+    counters = trips.counters
+    changing = [k for k in range(len(loop.values)) if k not in loop.fixed and k not in counters]
+    key = f"counted body {id(body)} {changing}"
+    if key not in context.resources.objects:  # the body is kept as well, so that its id stays its own
+        outputs = tuple(body.outputs[k] for k in changing)
+        context.resources.objects[key] = (body, Graph(body.name, body.nodes, body.inputs, outputs, body.updates))
+    rest: Graph = context.resources.objects[key][1]
+    child = context.child()
+    for number in range(trips.count):
+        for k, history in counters.items():
+            values[k] = history[number]
+        for k, value in zip(changing, context.call(rest, values, child), strict=True):
+            values[k] = value
+    for k, history in counters.items():
+        values[k] = history[-1]
+    return values[: len(loop.values)]
 
 
 def _at_hand(value: Value) -> Value:

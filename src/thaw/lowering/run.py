@@ -188,7 +188,7 @@ class Context:
 class Step:
     """One node, ready to run."""
 
-    __slots__ = ("attributes", "free", "inputs", "known", "lowering", "node", "on_device", "static", "wide")
+    __slots__ = ("attributes", "free", "inputs", "known", "lowering", "node", "on_device", "plain", "static", "wide")
 
     def __init__(self, node: Node, lowering: Lowering, attributes: dict[str, Any], inputs: list[int], wide: bool = False) -> None:
         self.node = node
@@ -199,6 +199,7 @@ class Step:
         self.static = [(i, name) for i, name in enumerate(lowering.inputs) if lowering.host or name in lowering.static]
         self.known = frozenset(i for i, _ in self.static)
         self.on_device = lowering.on_device
+        self.plain = not (wide or self.static or self.on_device or lowering.context or (lowering.host and lowering.variadic))
         self.free: list[int] = []
 
 
@@ -445,6 +446,12 @@ class Plan:
         context.node = step.node
         context.wide = step.wide
         try:
+            if step.plain:  # takes its arguments as they are; loops run it once a round
+                for argument in arguments:
+                    if isinstance(argument, Handle):
+                        break
+                else:
+                    return lowering.function(*arguments, **step.attributes)
             if step.wide:
                 arguments = [widened(a) for a in arguments]
             if not lowering.context:  # only ops about variables see a TF1 reference; the others its value, now
