@@ -88,3 +88,14 @@ def test_generator_object_gives_fresh_states():
     one, two = (draw("RngReadAndSkip", inputs, {}, generator) for _ in range(2))
     assert one.shape == (3,)
     assert not np.array_equal(one, two)
+
+
+def test_S4_a_generator_object_seeds_stateless_ops_as_keras_random_layers_do():
+    state = draw("RngReadAndSkip", (Handle("state"), np.int32(1), np.uint64(256)), {}, keras.random.SeedGenerator(7))
+    state = keras.ops.convert_to_tensor(state)
+    counter, key = (draw("Bitcast", (part,), {"type": "uint64"}, None) for part in (state[:2], state[2:]))
+    assert (counter.shape, key.shape) == ((2,), (1,))
+    stream = (np.array([1], "int32"), keras.ops.convert_to_tensor(key), keras.ops.convert_to_tensor(counter), np.int32(1))
+    for dtype in ("int64", "uint64", "int32"):
+        drawn = draw("StatelessRandomUniformFullIntV2", stream, {"dtype": dtype}, keras.random.SeedGenerator(7))
+        assert drawn.shape == (1,)

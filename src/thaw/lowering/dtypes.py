@@ -5,7 +5,7 @@ from keras import ops
 
 from thaw.errors import UnhandledValueError
 from thaw.lowering.registry import lowering
-from thaw.lowering.values import Value, cast, dtype_of, is_host, numpy_dtype, static_shape
+from thaw.lowering.values import Value, cast, dtype_of, held, is_host, numpy_dtype, on_device, static_shape
 
 
 @lowering("Cast")
@@ -41,6 +41,8 @@ def _cut(x: Value, dtype: str) -> Value:
 @lowering("Bitcast", gradient="none")
 def bitcast(input: Value, *, type: str) -> Value:
     """The same bits as another dtype; an axis appears or goes where the widths differ."""
+    if not is_host(input):
+        type = _on_this_device(type)
     source, target = numpy_dtype(dtype_of(input)), numpy_dtype(type)
     if source == target:
         return input
@@ -59,6 +61,13 @@ def bitcast(input: Value, *, type: str) -> Value:
     if view is not None:
         return view.reshape(shape[:-1])
     return ops.reshape(ops.view(input, dtype=type), _free(shape[:-1]))
+
+
+def _on_this_device(dtype: str) -> str:
+    """The dtype that stands for `dtype` on the device: JAX halves what has 64 bits, PyTorch holds uint64 as int64."""
+    halved = {"int64": "int32", "uint64": "uint32", "float64": "float32"}
+    narrow = dtype in halved and dtype_of(on_device(np.zeros(0, "int64"))) == "int32"
+    return halved[dtype] if narrow else held(dtype)
 
 
 def _free(shape: tuple[int | None, ...]) -> tuple[int, ...]:

@@ -199,7 +199,7 @@ def _draw_integers(context: Context, state: philox.State | None, shape: Value, l
 
 def _draw_bits(context: Context, state: philox.State | None, shape: Value, dtype: str) -> Value:
     if state is None or not is_host(shape):
-        return keras.random.randint(lengths(shape), -(2**31), 2**31 - 1, dtype=dtype, seed=context.next_seed())
+        return cast(keras.random.randint(lengths(shape), -(2**31), 2**31 - 1, dtype="int32", seed=context.next_seed()), dtype)
     words = philox.words(state, int(numpy.prod(lengths(shape), dtype="int64")), numpy_dtype(dtype).itemsize == 8)
     return words.reshape(lengths(shape)).astype(numpy_dtype(dtype))
 
@@ -343,7 +343,7 @@ def key_counter_and_algorithm(seed: Value) -> Value:
 @lowering("RngReadAndSkip", context=True, stateful=True, gradient="none")
 def rng_state(context: Context, resource: Handle, alg: Value, delta: Value) -> Value:
     """A fresh state of a generator object; the object itself is left as the artifact has it."""
-    return keras.random.randint((3,), 0, 2**31 - 1, dtype="int32", seed=context.next_seed())
+    return cast(keras.random.randint((3,), 0, 2**31 - 1, dtype="int32", seed=context.next_seed()), "int64")
 
 
 # Ops of a generator object (tf.random.Generator): drawn from the layer's generator; the object stays as it is.
