@@ -9,7 +9,7 @@ from keras import ops
 
 from thaw.lowering.elementwise import elementwise
 from thaw.lowering.special_kernels import special
-from thaw.lowering.values import Value, on_device, static_shape
+from thaw.lowering.values import Value, on_device
 
 
 def _each(function: Any, x: Value) -> Value:
@@ -64,13 +64,16 @@ _register("BesselI1e", "Modified Bessel function of order 1, scaled by exp(-|x|)
 
 @elementwise("Polygamma")
 def polygamma(np: Any, a: Value, x: Value) -> Value:
-    """The a-th derivative of the digamma function; under PyTorch the same a for all."""
-    if keras.backend.backend() == "torch":
-        order = a.reshape(-1)[0] if 0 not in static_shape(a) else 0
-        return special("polygamma")(int(order), on_device(x))
-    if keras.backend.backend() == "jax":
-        a = ops.cast(on_device(a), "int32")
-    return _on_device("polygamma", a, x)
+    """The a-th derivative of the digamma function; NaN where a is no whole number."""
+    a, x = on_device(a), on_device(x)
+    if keras.backend.backend() == "torch":  # its own takes one order for all
+        sign = 1 - 2 * ops.mod(a + 1, 2)
+        above = sign * ops.exp(special("lgamma")(a + 1)) * special("zeta")(a + 1, x)
+        value = ops.where(ops.equal(a, 0), special("digamma")(x), above)
+    else:
+        value = special("polygamma")(ops.cast(a, "int32") if keras.backend.backend() == "jax" else a, x)
+    whole = ops.logical_and(ops.equal(a, ops.floor(a)), ops.greater_equal(a, 0))
+    return ops.where(whole, value, math.nan)
 
 
 @elementwise("Betainc")

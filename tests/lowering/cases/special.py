@@ -31,6 +31,12 @@ CASES = [
     Case("Igammac", "float32", (positive(2, 3), positive(2, 3)), gradient=False),
     Case("Zeta", "float32", (1.5 + positive(2, 3), positive(2, 3)), gradient=False),
     Case("Polygamma", "first", (np.full((2, 3), 1, "float32"), positive(2, 3)), gradient=False),
+    Case(
+        "Polygamma",
+        "different-orders",
+        (np.array([0, 1, 2, 3, 2.5, -1], "float32"), np.array([0.7, 0.8, 1.5, 2.5, 0.9, 0.6], "float32")),
+        gradient=False,
+    ),
     Case("BesselI0", "float32", (f(2, 3),)),
     Case("BesselI1", "float32", (f(2, 3),)),
     Case("BesselI0e", "float32", (f(2, 3),)),
