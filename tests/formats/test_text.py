@@ -53,9 +53,11 @@ def test_a_graph_as_text_is_the_same_graph(name: str, tmp_path: Path) -> None:
 
 def test_dtypes_inside_of_strings_are_left_alone_and_references_are_dtypes_too() -> None:
     text = b"""node { name: "x" op: "Placeholder" attr { key: "dtype" value { type: DT_FLOAT_REF } } }
-node { name: "y" op: "Relu" input: "x" attr { key: "note" value { s: "DT_FLOAT \\" DT_INT32" } } }"""
+node { name: "y" op: "Relu" input: "x" attr { key: "note" value { s: "DT_FLOAT \\" DT_INT32" } }
+attr { key: "Ts" value { list { type: [DT_INT32, DT_FLOAT] } } } }"""
     graph = read(MemoryFiles({"graph.pbtxt": text})).metagraphs[0].signatures["frozen"].traces[0].graph
     assert graph.nodes["x"].attrs["dtype"] == "float32"
+    assert graph.nodes["y"].attrs["Ts"] == ("int32", "float32")
     assert graph.nodes["y"].attrs["note"] == 'DT_FLOAT " DT_INT32'
 
 

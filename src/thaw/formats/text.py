@@ -23,7 +23,7 @@ _IRREGULAR = {"float32": "FLOAT", "float64": "DOUBLE", "float16": "HALF"}
 _DTYPES = {f"DT_{_IRREGULAR.get(name, name.upper())}": number for name, number in NUMBERS.items()}
 _ENUMS = {**_DTYPES, "LEGACY": 0, "V1": 1, "V2": 2}
 """Every enum's words for the numbers that the message table holds: dtypes, and the formats of checkpoints (SaverDef)."""
-_QUOTED_OR_WORD = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|(?<=:)\s*[A-Z][A-Z0-9_]*\b')
+_QUOTED_OR_WORD = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|(?<=[:\[,])\s*[A-Z][A-Z0-9_]*\b(?!\s*[:{])')
 _BINARY_BEGINS = (b"\x08", b"\x12")
 """How a SavedModel in bytes begins: with its version, or with a metagraph. Text begins with neither."""
 BEGINNING = 4096
