@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 
 import thaw
 from frozen_graphs import FrozenGraph
@@ -35,3 +36,19 @@ def test_a_variable_of_strings_is_read_gathered_and_saved(tmp_path: Path) -> Non
         assert [word.decode() for word in np.asarray(found["names"]).ravel()] == answer["outputs"]["names"]
         assert [word.decode() for word in np.asarray(found["all"]).ravel()] == answer["outputs"]["all"]
         np.testing.assert_allclose(keras.ops.convert_to_numpy(found["scores"]), answer["outputs"]["scores"])
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_R4_a_frozen_graph_that_ends_in_a_condition_says_which_branch_ran(tmp_path: Path, chosen: bool) -> None:
+    graph = FrozenGraph()
+    x, p = graph.placeholder("x", (-1, 2)), graph.placeholder("p", (), "bool")
+    graph.op("switch", "Switch", x, p, T="float32")
+    graph.op("else", "Neg", "switch", T="float32")
+    graph.op("then", "MatMul", "switch:1", graph.constant("kernel", np.eye(2) * 3), T="float32")
+    graph.op("cond/Merge", "Merge", "else", "then", T="float32", N=2)
+    layer = thaw.KerasLayer(graph.write(tmp_path / "graph.pb"), signature_outputs_as_dict=True, lift_constants=True)
+    given = np.array([[1.0, 2.0]], "float32")
+    found = layer({"x": given, "p": np.array(chosen)})
+    assert sorted(found) == ["cond/Merge", "cond/Merge:1"]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(found["cond/Merge"]), given * (3 if chosen else -1))
+    assert int(keras.ops.convert_to_numpy(found["cond/Merge:1"])) == int(chosen)

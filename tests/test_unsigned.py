@@ -9,7 +9,7 @@ import pytest
 
 import thaw
 from formats.sample import FOLDERS, contents, saved_model
-from thaw.errors import NoSignatureError, UnknownTensorError
+from thaw.errors import HubArgumentError, NoSignatureError, UnknownTensorError
 from thaw.formats.protos import Message, new
 from thaw.inspection import list_tensors
 
@@ -49,8 +49,9 @@ def test_N15_a_graph_without_signatures_says_what_could_be_run(unsigned: Path) -
     with pytest.raises(NoSignatureError, match=r"placeholders 'labels', 'x'.*'loss'.*`outputs=`") as caught:
         thaw.KerasLayer(unsigned)
     assert "gradients" not in str(caught.value)
-    with pytest.raises(NoSignatureError):
-        thaw.inspect(unsigned)
+    found = thaw.inspect(unsigned)
+    assert "outputs= chooses among its tensors" in found.reasons[0]
+    assert [sorted(s.inputs) for s in found.signatures] == [["labels", "x"]]
     assert ("add", "AddV2") in list_tensors(unsigned)
 
 
@@ -94,8 +95,24 @@ def test_N15_the_objects_that_can_be_called_are_named_and_one_is_chosen_by_its_p
     for wanted in (None, "candidates"):
         with pytest.raises(NoSignatureError, match=r"can be called, though: 'query_model'\. Pass"):
             thaw.KerasLayer(folder, signature=wanted)
+    assert "signature= chooses among query_model" in thaw.inspect(folder).reasons[0]
     layer = thaw.KerasLayer(folder, signature="query_model", trainable=True)
     given = np.array([[1.0], [3.0]], "float32")
     np.testing.assert_array_equal(array(layer(given)), array(whole(given)))
     assert set(layer.source_variables) == set(whole.source_variables) - {"unused"}
     assert thaw.inspect(folder, signature="query_model").signatures
+
+
+def test_N15_several_signatures_without_a_default_are_shown_and_asked_for(tmp_path: Path) -> None:
+    proto = saved_model(FOLDERS["tf1-renamed"])
+    signatures = proto.meta_graphs[0].signature_def
+    for name in ("action", "value"):
+        signatures[name].CopyFrom(signatures["serving_default"])
+    del signatures["serving_default"]
+    folder = written("tf1-renamed", proto, tmp_path / "several")
+    found = thaw.inspect(folder)
+    assert [s.name for s in found.signatures] == ["action", "value"]
+    assert found.verdict == "yes"
+    assert found.reasons[0] == "there is no default: signature= chooses among action, value; the ops are those of action"
+    with pytest.raises(HubArgumentError, match="a choice among 'action', 'value'"):
+        thaw.KerasLayer(folder)

@@ -31,10 +31,12 @@ A message is one sentence of what happened (with the values), one of what was ex
     │   ├── StaticInputError
     │   ├── TableError                 a lookup table cannot be filled or read
     │   ├── MediaError                 an image or sound that cannot be decoded
+    │   ├── AssetMissingError          a graph reads a file that is none of its assets
     │   ├── HostPaddingError           strings cannot be given one shape under jit
     │   ├── TextsGoneError             numbers stand for strings of a call that is over
     │   ├── LoweringError
     │   ├── DanglingReferenceError     a function, variable or node is referred to and not there
+    │   ├── UnfrozenGraphError         variables are read of which the artifact holds no values
     │   ├── CircularGraphError         nodes or functions need one another in a circle
     │   ├── GraphTooLargeError         a graph that would take all memory
     │   ├── ArgumentCountError         a function is called with too few or too many values
@@ -306,6 +308,17 @@ class MediaError(GraphError):
         super().__init__(f"{op} {found}. Expected {expected}. Convert what you feed, or decode it before the call.")
 
 
+class AssetMissingError(GraphError):
+    """A graph reads a file, and the artifact has none of that name."""
+
+    def __init__(self, node: str, file: str, assets: Sequence[str]) -> None:
+        super().__init__(
+            f"Node {node!r} (ReadFile) reads the file {file!r}. Expected an asset of the artifact: {listed(assets)}; files "
+            "elsewhere are nothing that a published graph may read. Read the file yourself, and feed its bytes to the node "
+            "(`inputs=`)."
+        )
+
+
 class HostPaddingError(GraphError):
     """The numbers that a batch of strings becomes cannot be brought to one shape for a compiled step."""
 
@@ -347,6 +360,18 @@ class DanglingReferenceError(GraphError):
         super().__init__(
             f"{where} refers to the {kind} {name!r}, which is not there. Expected it among the {kind}s of the artifact: "
             f"{listed(nearest(name, there))}. The file is incomplete or damaged: get it again from its publisher."
+        )
+
+
+class UnfrozenGraphError(GraphError):
+    """A GraphDef that was written without freezing it: it reads variables, and has room for the values of none."""
+
+    def __init__(self, what: str, variables: Sequence[str]) -> None:
+        super().__init__(
+            f"{what!r} reads {len(variables)} variables whose values are not in the file: {listed(variables)}. Expected a frozen "
+            "graph, whose weights are constants; those of this one lie in a checkpoint. Freeze it with that checkpoint in "
+            "TensorFlow (`tf.compat.v1.graph_util.convert_variables_to_constants`), or choose an output that needs no variable "
+            "(`outputs=`)."
         )
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from thaw import load
-from thaw.graph.artifact import Artifact, VariableSource
+from thaw.errors import HubArgumentError, NoSignatureError
+from thaw.graph.artifact import Artifact, MetaGraph, VariableSource
 from thaw.graph.ir import Graph
 from thaw.graph.moving_statistics import statistic_keys
 from thaw.graph.partial import tappable
@@ -120,10 +121,11 @@ def inspect_artifact(
     metagraph = load.choose_metagraph(artifact, tags)
     programs = {name: load.program(artifact, metagraph, name) for name in metagraph.signatures}
     programs = {name: load.program(artifact, metagraph, name) for name in (*metagraph.inner, *metagraph.callables)} | programs
-    chosen_name = load.choose_signature(metagraph, signature)
-    chosen = programs["__call__" if chosen_name is None else chosen_name]
+    chosen, choice = _chosen(artifact, metagraph, signature)
+    programs.setdefault(chosen.name, chosen)
     ops, missing, statistics = _ops(chosen, metagraph.library)
-    reasons = _reasons(artifact, chosen, missing, statistics)
+    unset = load.without_values(artifact, chosen)
+    reasons = choice + _reasons(artifact, chosen, missing, statistics, unset)
     return Inspection(
         handle=handle,
         format=artifact.format,
@@ -134,7 +136,7 @@ def inspect_artifact(
         missing=tuple(missing),
         assets=tuple(metagraph.assets),
         attachments=tuple(metagraph.attachments),
-        verdict=_verdict(artifact, missing, statistics),
+        verdict=_verdict(artifact, missing or unset, statistics),
         reasons=tuple(reasons),
         provenance=artifact.provenance,
     )
@@ -159,6 +161,22 @@ def list_tensors(
     return [(node.name, node.op) for node in tappable(program) if node.op not in UNTAPPED]
 
 
+def _chosen(artifact: Artifact, metagraph: MetaGraph, signature: str | None) -> tuple[Program, list[str]]:
+    """The entry point that is looked at, and what is to be said of the choice: without a default, the first stands for all."""
+    try:
+        return load.program(artifact, metagraph, load.choose_signature(metagraph, signature)), []
+    except (HubArgumentError, NoSignatureError):
+        points = load.entry_points(metagraph)
+        if signature is not None or not points:
+            raise
+        first = load.program(artifact, metagraph, points[0])
+        if metagraph.whole is not None and points == [metagraph.whole.name]:
+            how = "there is no signature: outputs= chooses among its tensors (thaw.list_tensors names them)"
+        else:
+            how = f"there is no default: signature= chooses among {', '.join(points)}; the ops are those of {points[0]}"
+        return first, [how]
+
+
 def _signature(program: Program) -> SignatureInfo:
     trace = program.variants[0].trace
     inputs = {n: describe(s) for n, s in program.bound(trace).items() if any(True for _ in leaves(s))}
@@ -181,13 +199,18 @@ def _ops(program: Program, library: Mapping[str, Graph]) -> tuple[dict[str, int]
     return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0]))), list(missing.values()), statistics
 
 
-def _reasons(artifact: Artifact, program: Program, missing: list[Any], statistics: set[str]) -> list[str]:
+def _reasons(artifact: Artifact, program: Program, missing: list[Any], statistics: set[str], unset: list[str]) -> list[str]:
     floats = [s for s in artifact.variables.values() if s.dtype.startswith(("float", "bfloat")) and s.key not in statistics]
     advised = [s for s in floats if s.trainable]
     reasons = []
     if missing:
         reasons.append(f"{len(missing)} kinds of op have no lowering: {', '.join(op for op, _, _ in missing)}")
-    if not floats:
+    if unset:
+        some = ", ".join(unset[:3]) + (" ..." if len(unset) > 3 else "")
+        reasons.append(
+            f"{len(unset)} variables have no values here ({some}): the graph was not frozen, its weights lie in a checkpoint"
+        )
+    elif not floats:
         reasons.append(
             "there is no float variable: the weights are baked in as constants, or there are none (lift_constants=True)"
         )

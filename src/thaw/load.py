@@ -11,6 +11,7 @@ from pathlib import Path
 
 from thaw.errors import HubArgumentError, NoSignatureError, listed
 from thaw.graph.artifact import Artifact, MetaGraph
+from thaw.graph.moving_statistics import HANDLES
 from thaw.graph.program import Program, program_of
 
 TRAIN_TAG = "train"
@@ -83,6 +84,14 @@ def choose_metagraph(artifact: Artifact, tags: Collection[str] | None) -> MetaGr
     )
 
 
+def entry_points(metagraph: MetaGraph) -> list[str]:
+    """The names that `signature=` can choose: signatures and callables, in their absence inner objects and the whole graph."""
+    named = [*metagraph.signatures, *(name for name in metagraph.callables if name != "__call__")]
+    if not named and "__call__" not in metagraph.callables:
+        named = [*metagraph.inner, *([metagraph.whole.name] if metagraph.whole is not None else [])]
+    return list(dict.fromkeys(named))
+
+
 def choose_signature(metagraph: MetaGraph, signature: str | None, *, in_pieces: bool = False) -> str | None:
     """The name of the signature (or other callable) to use, or None for `__call__`.
 
@@ -102,7 +111,7 @@ def choose_signature(metagraph: MetaGraph, signature: str | None, *, in_pieces: 
         outputs = list(trace.outputs) if trace is not None and isinstance(trace.outputs, dict) else []
         placeholders = trace.kwargs if trace is not None else ()
         raise NoSignatureError(None, metagraph.tags, inner=metagraph.inner, placeholders=placeholders, outputs=outputs)
-    known = [*metagraph.signatures, *(name for name in metagraph.callables if name != "__call__")]
+    known = entry_points(metagraph)
     if signature is None:
         if "__call__" in metagraph.callables:
             return None
@@ -132,6 +141,14 @@ def program(artifact: Artifact, metagraph: MetaGraph, signature: str | None) -> 
     if TRAIN_TAG in metagraph.tags:
         return program_of(function, metagraph.library, (function, metagraph.library, metagraph.update_ops))
     return program_of(function, metagraph.library)
+
+
+def without_values(artifact: Artifact, program: Program) -> list[str]:
+    """Names of the variables that the program reads and of which a GraphDef, which was not frozen, holds no value."""
+    if artifact.format != "frozen_graph":
+        return []
+    nodes = [n for v in program.variants for n in v.inference.nodes.values() if n.op in HANDLES]
+    return [n.name for n in nodes if str(n.attrs.get("shared_name") or n.name) not in artifact.variables]
 
 
 def regularization(artifact: Artifact, metagraph: MetaGraph) -> MetaGraph | None:

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from thaw import load
-from thaw.errors import HubArgumentError, listed
+from thaw.errors import HubArgumentError, UnfrozenGraphError, listed
 from thaw.graph.artifact import Artifact, VariableSource
 from thaw.graph.free_sizes import free_sizes
 from thaw.graph.ir import Graph, Shape, TensorSpec
@@ -165,7 +165,11 @@ class Runtime:
 
         Raises:
             UnsupportedOpsError: the program has ops that thaw has not; all of them are named.
+            UnfrozenGraphError: the program reads variables of which a GraphDef holds no values.
         """
+        unset = load.without_values(self.artifact, self.program)
+        if unset:
+            raise UnfrozenGraphError(self.program.name, unset)
         self.resources.texts = {s.key: cache(s.read) for s in self.artifact.variables.values() if s.dtype == "string"}
         for metagraph in self.artifact.metagraphs if self.reads_tables() else ():
             for graph in metagraph.initializers:

@@ -12,8 +12,10 @@ from thaw.errors import (
     DanglingReferenceError,
     GraphTooLargeError,
     InputError,
+    UnfrozenGraphError,
     UnknownTensorError,
 )
+from thaw.formats.protos import new
 from thaw.graph import inline_functions
 from thaw.graph.ir import FunctionName, Graph, Node, Tensor
 from thaw.graph.tap import find_tensor
@@ -44,6 +46,16 @@ def variable_that_is_not_there(_: Path) -> None:
     context = Context(Resources({}))
     context.node = Node("read", "ReadVariableOp")
     context.read("dense/kernel")
+
+
+def graph_that_was_not_frozen(folder: Path) -> None:
+    graph = new("GraphDef", versions=new("VersionDef", producer=1087))
+    for name, op in (("w", "VariableV2"), ("read", "Identity")):
+        graph.node.add(name=name, op=op)
+    graph.node[0].attr["dtype"].type = graph.node[1].attr["T"].type = 1
+    graph.node[1].input.append("w")
+    (folder / "graph.pb").write_bytes(graph.SerializeToString())
+    KerasLayer(folder / "graph.pb", lift_constants=True)
 
 
 def node_that_is_not_there(_: Path) -> None:
@@ -92,6 +104,14 @@ ROWS = [
         "Expected it among the variables",
         "get it again from its publisher",
         "variable",
+    ),
+    Row(
+        UnfrozenGraphError,
+        graph_that_was_not_frozen,
+        "'frozen' reads 1 variables whose values are not in the file: 'w'",
+        "Expected a frozen graph",
+        "Freeze it with that checkpoint",
+        "unfrozen",
     ),
     Row(
         DanglingReferenceError,

@@ -82,11 +82,6 @@ REFUSED = {
         "'exit'",
         "not the two branches",
     ),
-    "which-branch-ran": (
-        "p Placeholder\nx Placeholder\ns Switch x p\na Neg s\nb Tanh s:1\nm Merge a b\nexit Neg m:1",
-        "'m'",
-        "which of its branches",
-    ),
     "unrelated-loops": (
         "x Placeholder\na Enter x frame_name=a\nb Enter x frame_name=b\nexit Add a b",
         "'exit'",

@@ -5,7 +5,7 @@ import pytest
 
 import thaw.lowering.table  # noqa: F401  (fills the registry)
 from lowering.cases.text import i, one, s
-from thaw.errors import TableError
+from thaw.errors import AssetMissingError, TableError
 from thaw.graph.ir import Graph, Node, Tensor
 from thaw.lowering.registry import LOWERINGS
 from thaw.lowering.run import Context, Plan, Resources
@@ -154,3 +154,11 @@ def test_vocabulary_without_the_column_is_refused():
 def test_vocabulary_with_a_word_for_a_number_is_refused():
     with pytest.raises(TableError, match="expects int64 in column 1"):
         from_file(b"a\tx\n", key_index=0, value_index=1)
+
+
+def test_R10_a_graph_reads_its_own_assets_and_no_other_file():
+    resources = Resources(files={"assets/vocab.txt": b"a\r\n\xff", "saved_model.pb": b""})
+    assert call("ReadFile", one("assets/vocab.txt"), resources=resources).item() == b"a\r\n\xff"
+    for path in ("/etc/passwd", "assets/../../secret", "assets/vocab.tx"):
+        with pytest.raises(AssetMissingError, match=r"reads the file .*Expected an asset of the artifact: 'assets/vocab.txt'"):
+            call("ReadFile", one(path), resources=resources)

@@ -58,7 +58,7 @@ class V1MetaGraph:
         self.assets = self._assets()
         self.nodes = self._nodes()
         self.library = Library(proto.graph_def.library.function, proto.meta_info_def.stripped_op_list.op, self.origin)
-        self.signatures = {name: self._signature(name) for name in proto.signature_def if name not in _OWN_SIGNATURES}
+        self.signatures = {name: self._signature(name) for name in sorted(proto.signature_def) if name not in _OWN_SIGNATURES}
         self.losses = [tensor_of(t, self.origin) for t in _named(self.collections, "regularization_losses")]
         self.updates = tuple(tensor_of(t, self.origin).node for t in _named(self.collections, "update_ops"))
         self.whole = self._whole() if unsigned else None

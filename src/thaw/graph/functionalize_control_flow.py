@@ -12,6 +12,8 @@ Needs control edges: run it before anything that drops them. Imports this room o
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from thaw.errors import ControlFlowError
 from thaw.graph.frames import (
     ENTER,
@@ -44,6 +46,7 @@ def functionalize(graph: Graph) -> Graph:
     Raises:
         ControlFlowError: loops or conditions that do not fit together; names the node.
     """
+    graph = _with_value_indices(graph)
     seeds = [t.node for t in graph.outputs if t.node in graph.nodes] + [u for u in graph.updates if u in graph.nodes]
     ordered = sort(graph.nodes, seeds, graph.name)
     effects = [n for n in ordered if graph.nodes[n].op in ASSIGNMENTS or graph.nodes[n].op in TABLE_WRITES]
@@ -52,6 +55,37 @@ def functionalize(graph: Graph) -> Graph:
     if not any(graph.nodes[n].op in V1_CONTROL_FLOW for n in ordered):
         return replace(graph, updates=tuple(effects))
     return _Functionalizer(graph, ordered, effects).result()
+
+
+def _with_value_indices(graph: Graph) -> Graph:
+    """Merges that are asked which of their inputs was alive (output 1) get a twin that merges the numbers of the inputs.
+
+    Nothing but a frozen graph that ends in a condition asks, and that only because all outputs of its last node are taken.
+    """
+    uses = (t for tensors in (graph.outputs, *(n.inputs for n in graph.nodes.values())) for t in tensors)
+    asked = {t for t in uses if t.output == 1 and t.node in graph.nodes and graph.nodes[t.node].op in MERGE}
+    if not asked:
+        return graph
+    nodes, taken = dict(graph.nodes), set(graph.nodes)
+    twins: dict[Tensor, Tensor] = {}
+
+    def add(name: str, op: str, inputs: tuple[Tensor, ...] = (), **attrs: Attribute) -> Tensor:
+        node = Node(unique(name, taken), op, inputs, (), attrs)
+        nodes[node.name] = node
+        return Tensor(node.name)
+
+    for merge in sorted(asked):
+        numbers = []
+        for index, tensor in enumerate(nodes[merge.node].inputs):
+            size = add(f"{merge.node}/size_{index}", "Size", (tensor,))  # what makes the number alive with its input
+            zero = add(f"{merge.node}/zero_{index}", "Sub", (size, size))
+            number = add(f"{merge.node}/number_{index}", "Const", value=np.array(index, "int32"), dtype="int32")
+            numbers.append(add(f"{merge.node}/index_{index}", "AddV2", (zero, number)))
+        twins[merge] = add(f"{merge.node}/value_index", "Merge", tuple(numbers))
+    for name, node in nodes.items():
+        if any(t in twins for t in node.inputs):
+            nodes[name] = replace(node, inputs=tuple(twins.get(t, t) for t in node.inputs))
+    return replace(graph, nodes=nodes, outputs=tuple(twins.get(t, t) for t in graph.outputs))
 
 
 @dataclass

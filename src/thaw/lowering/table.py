@@ -6,6 +6,7 @@ A family is a file of lowerings that belong together; which ops there are is lis
 from thaw.lowering import activation as activation
 from thaw.lowering import arrange as arrange
 from thaw.lowering import array as array
+from thaw.lowering import assets as assets
 from thaw.lowering import audio as audio
 from thaw.lowering import choose as choose
 from thaw.lowering import color as color
