@@ -147,8 +147,10 @@ class Context:
             return self.writes[key]
         if key in self.resources.texts:
             return self.resources.texts[key]()
-        # `.value`: TensorFlow takes Keras' variable for a tensor, and then stumbles over its dtype, a string.
-        value = keras.ops.convert_to_tensor(self.variable(key).value)
+        # `.value`: TensorFlow takes Keras' variable for a tensor, and then stumbles over its dtype, a string; and its own for
+        # one, which some ops stumble over.
+        value = self.variable(key).value
+        value = value.read_value() if hasattr(value, "read_value") else keras.ops.convert_to_tensor(value)
         # Keras has narrowed what trains; moving statistics it leaves alone.
         return cast(value, self.compute_dtype) if self._is_narrowed(value) else value
 
