@@ -123,6 +123,21 @@ def _on_grid(
     return straight_through(x, rounded)
 
 
+@lowering("QuantizeAndDequantize")
+def quantize_and_dequantize_fixed(
+    input: Value,
+    *,
+    signed_input: bool = True,
+    num_bits: int = 8,
+    range_given: bool = False,
+    input_min: float = 0.0,
+    input_max: float = 0.0,
+) -> Value:
+    """Rounded to the grid of a fixed range, the gradient straight through."""
+    low, high = (numpy.array(n, dtype=dtype_of(input)) for n in (input_min, input_max))
+    return _on_grid(input, low, high, num_bits, signed_input, range_given, "HALF_TO_EVEN", False, -1, bounded=False)
+
+
 @lowering("QuantizeAndDequantizeV2")
 def quantize_and_dequantize(
     input: Value,

@@ -66,4 +66,12 @@ CASES = [
     Case("QuantizeV2", "quint8-first", (X, LOW, HIGH), {"T": "quint8", **FIRST}, gradient=False),
     Case("QuantizeV2", "qint8-first", (X, LOW, HIGH), {"T": "qint8", **FIRST}, gradient=False),
     Case("QuantizeV2", "no-range-first", (X, np.float32(0), np.float32(0)), {"T": "quint8", **FIRST}, gradient=False),
+    Case("QuantizeAndDequantize", "range-of-the-data", (X,), {"num_bits": 5}, gradient=False),
+    Case(
+        "QuantizeAndDequantize",
+        "range-given",
+        (X,),
+        {"range_given": True, "input_min": -1.0, "input_max": 2.0},
+        gradient=False,
+    ),
 ]
