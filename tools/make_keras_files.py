@@ -226,6 +226,20 @@ def keras2(folder):
     model = keras.Sequential([layers.Dense(2, input_shape=(2,), name="dense"), layers.Lambda(lambda v: v * 2.0, name="double")])
     record(folder, "lambda", settle(model), [floats(2, 2)], both)
 
+    # A mask goes on to a layer that is also given states; names have dots.
+    read, write = keras.Input((4,), name="read"), keras.Input((5,), name="write")
+    table = layers.Embedding(6, 3, mask_zero=True, name="table.v1")
+    _, *states = layers.LSTM(3, return_state=True, name="reader")(table(read))
+    y = layers.LSTM(3, return_sequences=True, name="writer")(table(write), initial_state=states)
+    _, *states = layers.Bidirectional(layers.GRU(2, return_state=True), name="around")(table(read))
+    z = layers.Bidirectional(layers.GRU(2, name="g"), name="both")(table(write), initial_state=states)
+    z = keras.Sequential([layers.Dense(2, input_shape=(4,), name="a.b"), layers.BatchNormalization(name="c.d")], name="head.v1")(
+        z
+    )
+    model = keras.Model([read, write], [layers.TimeDistributed(layers.Dense(2), name="each")(y), z], name="masks.v1")
+    words = [np.array([[1, 5, 2, 0], [3, 0, 0, 0]], "float32"), np.array([[4, 1, 0, 0, 0], [2, 2, 3, 5, 0]], "float32")]
+    record(folder, "masks", settle(model), words)
+
 
 def keras23(folder):
     """Keras 2.3.1 itself, and the tf.keras of TensorFlow 1.15."""

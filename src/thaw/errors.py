@@ -643,10 +643,11 @@ class CorruptFileError(FormatError):
 class UnknownFormatError(FormatError):
     """The files are of no format that can be read."""
 
-    def __init__(self, origin: object, looked: Iterable[str], found: Iterable[str]) -> None:
+    def __init__(self, origin: object, looked: Iterable[str], found: Iterable[str], nature: str = "") -> None:
         rows = "".join(f"\n  {line}" for line in looked)
+        what = f"{nature}\n" if nature else ""
         super().__init__(
-            f"{str(origin)!r} is of no known format: it holds {listed(found)}. Expected one of:{rows}\n"
+            f"{str(origin)!r} is of no known format: it holds {listed(found)}. {what}Expected one of:{rows}\n"
             "Give the folder in which saved_model.pb lies (not the one above or below it), or the model file itself."
         )
 

@@ -9,6 +9,7 @@ import numpy as np
 from provoke import Row
 from thaw.errors import ConfigNotNativeError, CorruptFileError, NoModelConfigError, UnknownFormatError, WeightsMismatchError
 from thaw.formats.keras_file import read_keras_file
+from thaw.model_file import load_model
 
 
 def model(path: Path, class_name: str = "Dense", shape: tuple[int, ...] = (3, 2)) -> Path:
@@ -42,6 +43,16 @@ def link(folder: Path) -> None:
 def text(folder: Path) -> None:
     (folder / "model.h5").write_text("<html>not found</html>")
     read_keras_file(folder / "model.h5")
+
+
+def pointer(folder: Path) -> None:
+    (folder / "model.h5").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 123\n")
+    load_model(folder / "model.h5")
+
+
+def pointer_in_folder(folder: Path) -> None:
+    (folder / "saved_model.pb").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 123\n")
+    load_model(folder)
 
 
 ROWS = [
@@ -87,7 +98,23 @@ ROWS = [
         text,
         what="is of no known format: it holds 'model.h5'",
         expected="Expected one of",
-        do="the model file itself",
+        do="download the raw file",
         name="keras",
+    ),
+    Row(
+        UnknownFormatError,
+        pointer,
+        what="It is a Git LFS pointer",
+        expected="a Keras file (HDF5, or a zip with config.json in it)",
+        do="fetch it with `git lfs pull`",
+        name="pointer",
+    ),
+    Row(
+        CorruptFileError,
+        pointer_in_folder,
+        what="do not parse as a SavedModel protobuf message (It is a Git LFS pointer",
+        expected="a whole file",
+        do="fetch it with `git lfs pull`",
+        name="pointer in a folder",
     ),
 ]

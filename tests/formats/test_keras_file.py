@@ -82,6 +82,43 @@ def test_the_layout_of_keras_2_13_gives_every_layer_its_own_weights(name: str, t
         np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (weight, same)))
 
 
+def with_backslashes(group: h5py.Group, target: h5py.Group, at: str = "") -> None:
+    """The groups as Keras 2.12 to 2.15 named them on Windows: each with its parents, joined by backslashes; `vars` apart."""
+    for name, item in group.items():
+        if name == "vars":
+            group.copy(name, target if not at else target.require_group(at))
+        else:
+            with_backslashes(item, target, f"{at}\\{name}" if at else name)
+
+
+@pytest.mark.parametrize("name", ["attention", "nested", "recurrent"])
+def test_files_of_keras2_on_windows_open(name: str, tmp_path: Path) -> None:
+    moved = io.BytesIO()
+    with zipfile.ZipFile(FILES / f"{name}.keras") as source:
+        members = {member: source.read(member) for member in source.namelist()}
+    with h5py.File(io.BytesIO(members["model.weights.h5"])) as old, h5py.File(moved, "w") as new:
+        with_backslashes(old, new)
+        assert all("\\" in group for group in new if group not in ("vars", "layers"))
+    members["model.weights.h5"] = moved.getvalue()
+    with zipfile.ZipFile(tmp_path / "windows.keras", "w") as target:
+        for member, data in members.items():
+            target.writestr(member, data)
+    plain, again = (read_keras_file(path) for path in (FILES / f"{name}.keras", tmp_path / "windows.keras"))
+    for weight, same in zip(plain.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (weight, same)))
+
+
+def test_constants_in_calls_of_keras3_are_arrays(tmp_path: Path) -> None:
+    places = np.arange(12, dtype="float32").reshape(1, 4, 3)
+    inputs = keras.Input((4, 3))
+    hidden = keras.layers.Add()([inputs, keras.ops.convert_to_tensor(places)])
+    keras.Model(inputs, keras.layers.Multiply()([hidden, places])).save(tmp_path / "m.keras")
+    with zipfile.ZipFile(tmp_path / "m.keras") as file:
+        assert b"__tensor__" in file.read("config.json")
+    x = np.ones((2, 4, 3), "float32")
+    np.testing.assert_allclose(flat(read_keras_file(tmp_path / "m.keras")(x))[0], (x + places) * places, rtol=1e-6)
+
+
 @pytest.mark.parametrize("file", ["nested.h5", "nested.keras", "nested_saved_model"])
 def test_one_training_step_moves_what_the_file_says_is_trainable(file: str) -> None:
     model = opened(next(case for case in CASES if case.file == file))

@@ -12,6 +12,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from thaw.errors import CorruptFileError
+from thaw.formats.strangers import nature_of
 
 Message: TypeAlias = Any
 """An instance of one of the classes below; its attributes are the fields of the table."""
@@ -384,7 +385,9 @@ def parse(kind: str, data: bytes | memoryview, origin: str) -> Message:
     try:
         message.ParseFromString(bytes(data) if isinstance(data, memoryview) else data)
     except (DecodeError, RuntimeError, ValueError) as error:
-        raise CorruptFileError(origin, f"its {len(data)} bytes do not parse as a {kind} protobuf message") from error
+        nature = nature_of(bytes(data[:512])).rstrip(".")
+        what = f"its {len(data)} bytes do not parse as a {kind} protobuf message" + (f" ({nature})" if nature else "")
+        raise CorruptFileError(origin, what) from error
     return message
 
 

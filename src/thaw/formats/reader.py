@@ -10,6 +10,7 @@ from pathlib import Path
 
 from thaw.errors import MissingFileError, UnknownFormatError
 from thaw.formats.files import DirectoryFiles, Files
+from thaw.formats.strangers import nature_of
 from thaw.formats.text import with_binary_graph
 from thaw.graph.artifact import Artifact
 from thaw.registry import Registry
@@ -61,7 +62,11 @@ def read(source: str | PathLike[str] | Files) -> Artifact:
     for candidate in READERS.values():
         if candidate.detect(files):
             return candidate.read(files)
-    raise UnknownFormatError(files.origin, (f"{r.name}: {r.looks_for}" for r in READERS.values()), files.list())
+    looked = [f"{r.name}: {r.looks_for}" for r in READERS.values()]
+    looked.append("a Keras file (HDF5, or a zip with config.json in it), which `thaw.load_model` opens")
+    names = files.list()
+    nature = nature_of(bytes(files.map(names[0])[:512])) if len(names) == 1 else ""
+    raise UnknownFormatError(files.origin, looked, names, nature)
 
 
 def _files(source: str | PathLike[str]) -> Files:

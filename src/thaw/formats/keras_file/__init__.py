@@ -21,6 +21,7 @@ from thaw.formats.keras_file.hdf5 import is_hdf5
 from thaw.formats.keras_file.saved_model import read_keras_saved_model
 from thaw.formats.keras_file.vocabulary import Vocabulary
 from thaw.formats.keras_file.zip_file import read_keras_zip, read_zip_weights_into
+from thaw.formats.strangers import nature_of
 
 __all__ = ["is_keras_file", "is_of_thaw", "open_keras_saved_model", "read_keras_file"]
 
@@ -63,7 +64,9 @@ def read_keras_file(
     hdf5 = is_hdf5(file)
     if not hdf5 and not is_keras_archive(file):
         looked = ["HDF5, as Keras 1 and 2 wrote", "a zip with config.json in it, as Keras 2.12 and later write"]
-        raise UnknownFormatError(file, looked, [file.name])
+        with file.open("rb") as opened:
+            nature = nature_of(opened.read(512))
+        raise UnknownFormatError(file, looked, [file.name], nature)
     if into is not None:
         (read_h5_weights_into if hdf5 else read_zip_weights_into)(file, into)
         return into

@@ -194,6 +194,8 @@ class _Builder:
         """The output of one use of a layer on symbolic tensors."""
         if spec.class_name in _RECURRENT and args and isinstance(args[0], list | tuple) and len(args[0]) > 1:
             args, kwargs = _split_states(spec, args, kwargs)
+        if spec.class_name in _RECURRENT and args:
+            kwargs = _with_mask(args, kwargs)
         if spec.extra.get("causal"):
             kwargs = {**kwargs, "use_causal_mask": True}
         if args and spec.kind == "layer" and hasattr(args[0], "shape"):
@@ -211,7 +213,7 @@ class _Builder:
                 # Names must be unique in a model, and Keras' automatic ones know nothing of the file's.
                 made = keras.Function(sources, results).operations
                 for number, operation in enumerate(reversed([op for op in made if not isinstance(op, keras.layers.Layer)])):
-                    operation.name = new_name(spec.name) + (f"_part_{number}" if number else "")
+                    operation.name = spec.name.replace("/", "_") + (f"_part_{number}" if number else "")
         return result
 
     def _explained(self, spec: LayerSpec) -> _Explained:
@@ -232,12 +234,13 @@ class _Explained:
         if error is None or not isinstance(error, Exception):
             return
         cause: BaseException | None = error
+        first: BaseException = error
         while cause is not None:
-            # Keras puts what is raised inside a layer into an error of its own.
+            # Keras puts what is raised inside a layer, or by its class, into an error of its own.
             if isinstance(cause, ThawError):
                 raise cause
-            cause = cause.__context__
-        reason = f"Keras refused the {self.spec.class_name} {self.spec.name!r}: {str(error)[:400]}"
+            first, cause = cause, cause.__context__
+        reason = f"Keras refused the {self.spec.class_name} {self.spec.name!r}: {str(first)[:400]}"
         raise ConfigNotNativeError(self.builder.shown, reason=reason) from error
 
 
@@ -372,3 +375,11 @@ def _split_states(spec: LayerSpec, args: list[Any], kwargs: dict[str, Any]) -> t
     if states:
         kwargs["initial_state"] = states
     return [sequence, *args[1:]], kwargs
+
+
+def _with_mask(args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Keras 3 forgets the mask of a sequence that comes with states of its own; every older Keras passed it on."""
+    mask = getattr(args[0], "_keras_mask", None)
+    if mask is None or "mask" in kwargs or not {"initial_state", "constants"} & set(kwargs):
+        return kwargs
+    return {**kwargs, "mask": mask}

@@ -136,7 +136,7 @@ class _Reader:
     def _builtin(self, name: str, class_name: str, config: dict[str, Any]) -> LayerSpec:
         shape = config.get("batch_input_shape", config.get("batch_shape"))
         dtype = config.get("input_dtype") or config.get("dtype")
-        cls_name, arguments = rename_arguments(class_name, config, keras=self.version)
+        cls_name, arguments = rename_arguments(class_name, config, version=self.version)
         cls = self.vocabulary.layer_class(cls_name)
         if cls is None:
             self.unknown.setdefault(class_name, []).append(name)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from typing import Any
 
+import numpy as np
+
 from thaw.errors import CorruptFileError
 from thaw.formats.keras_file.spec import Call, Ref
 
@@ -107,12 +109,24 @@ def _new_arguments(value: Any, shown: object) -> Any:
         if class_name == "__tuple__":
             items = inner.get("value", ()) if isinstance(inner, dict) else value.get("items", ())
             return tuple(_new_arguments(item, shown) for item in items)
-        if isinstance(class_name, str) and "config" in value and class_name != "__numpy__":
+        if class_name in ("__tensor__", "__numpy__") and isinstance(inner, dict):
+            return _constant(inner, shown)
+        if isinstance(class_name, str) and "config" in value:
             raise CorruptFileError(shown, f"a call in its model config takes a {class_name!r}, which is no plain value")
         return {key: _new_arguments(item, shown) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_new_arguments(item, shown) for item in value]
     return value
+
+
+def _constant(config: dict[str, Any], shown: object) -> Any:
+    """An array that a Keras 3 config spells out, such as the positions that are added to an embedding."""
+    dtype = str(config.get("dtype", "float32"))
+    try:
+        # Python's own lists say what they hold; bfloat16, which numpy lacks, is exact as float32.
+        return np.asarray(config["value"], "float32" if dtype == "bfloat16" else dtype)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptFileError(shown, f"a constant of its model config is malformed ({str(error)[:80]})") from error
 
 
 def _without_none(kwargs: Any) -> dict[str, Any]:

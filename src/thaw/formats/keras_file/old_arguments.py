@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import keras
+
 from thaw.formats.keras_file.activations import hard_sigmoid_keras2
 
 __all__ = ["CLASSES", "DROPPED", "HARMLESS", "RENAMED_FUNCTIONS", "rename_arguments"]
@@ -142,10 +144,10 @@ _KERAS1: dict[str, dict[str, str]] = {
 _EVERYWHERE = {"border_mode": "padding"}
 
 
-def rename_arguments(old_class: str, config: Config, *, keras: int) -> tuple[str, Config]:
-    """The Keras 3 class and arguments for a layer that a Keras of major version `keras` wrote."""
+def rename_arguments(old_class: str, config: Config, *, version: int) -> tuple[str, Config]:
+    """The Keras 3 class and arguments for a layer that a Keras of major `version` wrote."""
     cls = CLASSES.get(old_class, old_class)
-    config = dict(config)
+    config = {key: _without_array(value) for key, value in config.items()}
     for old, new in {**_EVERYWHERE, **_KERAS1.get(cls, {})}.items():
         if old in config and new not in config:
             config[new] = config.pop(old)
@@ -153,11 +155,16 @@ def rename_arguments(old_class: str, config: Config, *, keras: int) -> tuple[str
         config["data_format"] = "channels_last" if config.pop("dim_ordering") == "tf" else "channels_first"
     change = _CHANGES.get(old_class) or _CHANGES.get(cls)
     if change is not None:
-        change(config, keras, old_class)
+        change(config, version, old_class)
     return cls, config
 
 
-def _rows_and_columns(config: Config, keras: int, old: str) -> None:
+def _without_array(value: Any) -> Any:
+    """Keras 2.0 to 2.2 wrote slopes and thresholds as arrays: `{"type": "ndarray", "value": 0.2}`."""
+    return value["value"] if isinstance(value, dict) and set(value) == {"type", "value"} else value
+
+
+def _rows_and_columns(config: Config, version: int, old: str) -> None:
     if "nb_row" in config:
         config["kernel_size"] = [config.pop("nb_row"), config.pop("nb_col")]
     if "kernel_dim1" in config:
@@ -165,18 +172,21 @@ def _rows_and_columns(config: Config, keras: int, old: str) -> None:
     config.pop("output_shape", None)
 
 
-def _norm_axis(config: Config, keras: int, old: str) -> None:
+def _norm_axis(config: Config, version: int, old: str) -> None:
     # Keras 2 wrote the axis as a list of one, and its wrapper of a list as a dict.
     axis = config.get("axis")
     if isinstance(axis, list | tuple) and len(axis) == 1:
         config["axis"] = axis[0]
     if old == "SyncBatchNormalization":
         config["synchronized"] = True
+    if config.get("synchronized") and keras.backend.backend() != "tensorflow":
+        # Only TensorFlow has devices to synchronize in one step; on one device nothing differs.
+        del config["synchronized"]
 
 
-def _recurrent(config: Config, keras: int, old: str) -> None:
+def _recurrent(config: Config, version: int, old: str) -> None:
     # Before reset_after and sigmoid became the defaults, configs did not always say.
-    if keras < 3:
+    if version < 3:
         if old in ("CuDNNLSTM", "CuDNNGRU"):
             config.update(activation="tanh", recurrent_activation="sigmoid")
             config["reset_after"] = True
@@ -192,17 +202,17 @@ def _recurrent(config: Config, keras: int, old: str) -> None:
             config["unit_forget_bias"] = config.pop("forget_bias_init") == "one"
 
 
-def _leaky(config: Config, keras: int, old: str) -> None:
+def _leaky(config: Config, version: int, old: str) -> None:
     if "alpha" in config:
         config["negative_slope"] = float(config.pop("alpha"))
 
 
-def _relu(config: Config, keras: int, old: str) -> None:
+def _relu(config: Config, version: int, old: str) -> None:
     if "theta" in config:
         config["threshold"] = float(config.pop("theta"))
 
 
-def _embedding(config: Config, keras: int, old: str) -> None:
+def _embedding(config: Config, version: int, old: str) -> None:
     # Keras 1 and 2.0 gave the dtype of the indices; that of the table is a float.
     if isinstance(config.get("dtype"), str) and config["dtype"].startswith(("int", "uint")):
         del config["dtype"]
@@ -210,7 +220,7 @@ def _embedding(config: Config, keras: int, old: str) -> None:
         config.pop("dropout", None)
 
 
-def _category(config: Config, keras: int, old: str) -> None:
+def _category(config: Config, version: int, old: str) -> None:
     if "max_tokens" in config and "num_tokens" not in config:
         config["num_tokens"] = config.pop("max_tokens")
     if config.get("output_mode") == "binary":
@@ -218,7 +228,7 @@ def _category(config: Config, keras: int, old: str) -> None:
     config.pop("max_tokens", None)
 
 
-def _lookup(config: Config, keras: int, old: str) -> None:
+def _lookup(config: Config, version: int, old: str) -> None:
     if config.get("output_mode") == "binary":
         config["output_mode"] = "multi_hot"
     if "max_values" in config:
@@ -229,18 +239,18 @@ def _lookup(config: Config, keras: int, old: str) -> None:
         config.pop("idf_weights", None)
 
 
-def _normalization(config: Config, keras: int, old: str) -> None:
+def _normalization(config: Config, version: int, old: str) -> None:
     axis = config.get("axis")
     if isinstance(axis, tuple):
         config["axis"] = list(axis)
 
 
-def _hashing(config: Config, keras: int, old: str) -> None:
+def _hashing(config: Config, version: int, old: str) -> None:
     if isinstance(config.get("salt"), list) and len(config["salt"]) == 1:
         config["salt"] = config["salt"][0]
 
 
-def _discretization(config: Config, keras: int, old: str) -> None:
+def _discretization(config: Config, version: int, old: str) -> None:
     if "bins" in config:
         config["bin_boundaries"] = config.pop("bins")
 

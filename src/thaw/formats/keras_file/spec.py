@@ -72,8 +72,8 @@ class LayerSpec:
 
 
 def new_name(name: str) -> str:
-    """A layer's name as Keras 3 takes it: old names could have slashes."""
-    return name.replace("/", "_")
+    """A layer's name as Keras 3 takes it on every backend: old names could have slashes, and dots, which PyTorch refuses."""
+    return name.replace("/", "_").replace(".", "_")
 
 
 def walk(structure: Any) -> list[Any]:

@@ -2,20 +2,21 @@
 
 Keras 3 runs these as its own operations inside the functional model, so that a model saved in its own format needs nothing of
 thaw. A call outside the table is refused by name. Parameters have TensorFlow's names, since configs give them by
-name. Imports Keras' public names only.
+name. Imports Keras' public names, the shared forms and the table of raw ops only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-__all__ = ["is_known_call", "known_calls", "run_call"]
+from thaw.formats.keras_file.call_forms import Function, Sizes, binary, dtype_name, flipped, numbers, reducer, reshaped, unary
+from thaw.formats.keras_file.tf_raw_calls import RAW_CALLS, attributes, strided_slice
 
-Function = Callable[..., Any]
+__all__ = ["is_known_call", "known_calls", "run_call"]
 
 
 def is_known_call(function: str) -> bool:
@@ -38,7 +39,7 @@ def run_call(config: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str
     """
     function = _TABLE[_bare(str(config["function"]))]
     if "node_def" in config:
-        return function(*_with_constants(args, config.get("constants") or {}), **_attributes(config["node_def"]))
+        return function(*_with_constants(args, config.get("constants") or {}), **attributes(config["node_def"]))
     return function(*args, **{key: value for key, value in kwargs.items() if key != "name"})
 
 
@@ -55,63 +56,6 @@ def _with_constants(args: Sequence[Any], constants: Mapping[str, Any]) -> list[A
     return tensors
 
 
-def _attributes(node: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes of a NodeDef that the functions below take; types follow from the tensors."""
-    found: dict[str, Any] = {}
-    for key, value in (node.get("attr") or {}).items():
-        kind, content = next(iter(value.items())) if value else ("b", False)
-        if kind == "b":
-            found[key] = bool(content)
-        elif kind == "i":
-            found[key] = int(content)
-        elif kind == "f":
-            found[key] = float(content)
-    return {key: value for key, value in found.items() if key not in ("N", "_cloned")}
-
-
-def _numbers(value: Any) -> Any:
-    """A list of plain numbers as a tuple, which `keras.ops` takes for axes and shapes."""
-    if isinstance(value, list):
-        return tuple(_numbers(item) for item in value)
-    return value
-
-
-def _dtype(value: Any) -> str:
-    if isinstance(value, Mapping):
-        value = value.get("config", {}).get("name") or value.get("config") or value.get("name")
-    return str(value).removeprefix("<dtype: '").removesuffix("'>")
-
-
-def _reducer(reduce: Function) -> Function:
-    def reduced(input_tensor: Any, axis: Any = None, keepdims: Any = False, keep_dims: Any = False) -> Any:
-        return reduce(input_tensor, axis=_numbers(axis), keepdims=bool(keepdims or keep_dims))
-
-    return reduced
-
-
-def _unary(function: Function) -> Function:
-    def applied(x: Any = None, **other: Any) -> Any:
-        # TensorFlow calls the one input x, features, input, a, ... depending on the function.
-        value = x if x is not None else next(iter(other.values()))
-        return function(value)
-
-    return applied
-
-
-def _binary(function: Function) -> Function:
-    def applied(x: Any, y: Any) -> Any:
-        return function(x, y)
-
-    return applied
-
-
-def _reversed(function: Function) -> Function:
-    def applied(y: Any, x: Any) -> Any:
-        return function(x, y)
-
-    return applied
-
-
 def _getitem(tensor: Any, slice_spec: Any) -> Any:
     def part(item: Any) -> Any:
         if isinstance(item, Mapping) and {"start", "stop", "step"} <= set(item):
@@ -121,33 +65,9 @@ def _getitem(tensor: Any, slice_spec: Any) -> Any:
         return Ellipsis if item in ("Ellipsis", "...") else item
 
     items = slice_spec if isinstance(slice_spec, list | tuple) else [slice_spec]
+    if isinstance(tensor, Sizes):
+        return tensor.part(part(items[0]))
     return tensor[tuple(part(item) for item in items)]
-
-
-def _strided_slice(
-    tensor: Any,
-    begin: Any,
-    end: Any,
-    strides: Any,
-    *,
-    begin_mask: int = 0,
-    end_mask: int = 0,
-    ellipsis_mask: int = 0,
-    new_axis_mask: int = 0,
-    shrink_axis_mask: int = 0,
-) -> Any:
-    parts: list[Any] = []
-    for axis, (start, stop, step) in enumerate(zip(begin, end, strides, strict=True)):
-        bit = 1 << axis
-        if ellipsis_mask & bit:
-            parts.append(Ellipsis)
-        elif new_axis_mask & bit:
-            parts.append(None)
-        elif shrink_axis_mask & bit:
-            parts.append(start)
-        else:
-            parts.append(slice(None if begin_mask & bit else start, None if end_mask & bit else stop, step))
-    return tensor[tuple(parts)]
 
 
 def _matmul(
@@ -157,16 +77,30 @@ def _matmul(
     return ops.matmul(a, ops.swapaxes(b, -1, -2) if transpose_b or adjoint_b else b)
 
 
-def _raw_matmul(
-    a: Any, b: Any, *, transpose_a: bool = False, transpose_b: bool = False, adj_x: bool = False, adj_y: bool = False
-) -> Any:
-    return _matmul(a, b, transpose_a or adj_x, transpose_b or adj_y)
-
-
 def _pad(tensor: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any = 0) -> Any:
     if mode.upper() == "CONSTANT":
-        return ops.pad(tensor, _numbers(paddings), mode="constant", constant_values=constant_values)
-    return ops.pad(tensor, _numbers(paddings), mode=mode.lower())
+        return ops.pad(tensor, numbers(paddings), mode="constant", constant_values=constant_values)
+    return ops.pad(tensor, numbers(paddings), mode=mode.lower())
+
+
+def _stack(values: Any, axis: int = 0) -> Any:
+    return RAW_CALLS["Pack"](*values, axis=axis)
+
+
+def _norm(tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: Any = None) -> Any:
+    order = {"euclidean": None, "fro": "fro"}.get(ord, ord) if isinstance(ord, str) else ord
+    return ops.norm(tensor, ord=order, axis=numbers(axis), keepdims=bool(keepdims))
+
+
+def _pool(pool: Function) -> Function:
+    def pooled(input: Any, ksize: Any, strides: Any, padding: str, data_format: str = "NHWC") -> Any:
+        if data_format != "NHWC":
+            raise ValueError(f"data_format={data_format!r} has no counterpart, only 'NHWC'")
+        sides = [numbers(value) for value in (ksize, strides)]
+        sides = [value[1:3] if isinstance(value, tuple) and len(value) == 4 else value for value in sides]
+        return pool(input, sides[0], strides=sides[1], padding=padding.lower())
+
+    return pooled
 
 
 def _split(value: Any, num_or_size_splits: Any, axis: int = 0) -> Any:
@@ -181,7 +115,7 @@ def _resize(
 ) -> Any:
     if preserve_aspect_ratio:
         raise ValueError("tf.image.resize(preserve_aspect_ratio=True) has no counterpart")
-    return ops.image.resize(images, _numbers(size), interpolation=method, antialias=antialias)
+    return ops.image.resize(images, numbers(size), interpolation=method, antialias=antialias)
 
 
 def _leaky_relu(features: Any, alpha: float = 0.2) -> Any:
@@ -213,7 +147,7 @@ def _log_softmax(logits: Any, axis: Any = -1) -> Any:
 
 
 def _l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12) -> Any:
-    norm = ops.sum(ops.square(x), axis=_numbers(axis), keepdims=True)
+    norm = ops.sum(ops.square(x), axis=numbers(axis), keepdims=True)
     return ops.multiply(x, ops.rsqrt(ops.maximum(norm, epsilon)))
 
 
@@ -229,7 +163,7 @@ def _gather(params: Any, indices: Any, axis: Any = None, batch_dims: int = 0, va
 
 def _argument(function: Function) -> Function:
     def found(input: Any, axis: int = 0, output_type: Any = "int64") -> Any:
-        return ops.cast(function(input, axis=axis), _dtype(output_type))
+        return ops.cast(function(input, axis=axis), dtype_name(output_type))
 
     return found
 
@@ -239,11 +173,11 @@ def _one_hot(
 ) -> Any:
     if on_value not in (None, 1, 1.0) or off_value not in (None, 0, 0.0):
         raise ValueError("tf.one_hot with other values than 0 and 1 has no counterpart")
-    return ops.one_hot(indices, depth, axis=axis, dtype=_dtype(dtype))
+    return ops.one_hot(indices, depth, axis=axis, dtype=dtype_name(dtype))
 
 
 def _moments(function: Function) -> Function:
-    return _reducer(function)
+    return reducer(function)
 
 
 _BINARY: dict[str, Function] = {
@@ -322,25 +256,25 @@ _OPERATORS: dict[str, str] = {
     "ne": "not_equal",
 }
 _TABLE: dict[str, Function] = {
-    **{f"math.{name}": _binary(function) for name, function in _BINARY.items()},
-    **{f"math.{name}": _unary(function) for name, function in _UNARY.items()},
-    **{f"math.{name}": _reducer(function) for name, function in _REDUCERS.items()},
-    **{f"__operators__.{name}": _binary(_BINARY[full]) for name, full in _OPERATORS.items()},
-    **{f"__operators__.r{name}": _reversed(_BINARY[full]) for name, full in _OPERATORS.items()},
-    "__operators__.neg": _unary(ops.negative),
-    "__operators__.abs": _unary(ops.abs),
+    **{f"math.{name}": binary(function) for name, function in _BINARY.items()},
+    **{f"math.{name}": unary(function) for name, function in _UNARY.items()},
+    **{f"math.{name}": reducer(function) for name, function in _REDUCERS.items()},
+    **{f"__operators__.{name}": binary(_BINARY[full]) for name, full in _OPERATORS.items()},
+    **{f"__operators__.r{name}": flipped(_BINARY[full]) for name, full in _OPERATORS.items()},
+    "__operators__.neg": unary(ops.negative),
+    "__operators__.abs": unary(ops.abs),
     "__operators__.matmul": lambda x, y: ops.matmul(x, y),
     "__operators__.getitem": _getitem,
     "nn.relu": _relu,
     "backend.relu": _relu,
-    "nn.relu6": _unary(ops.relu6),
-    "nn.elu": _unary(ops.elu),
-    "nn.selu": _unary(ops.selu),
+    "nn.relu6": unary(ops.relu6),
+    "nn.elu": unary(ops.elu),
+    "nn.selu": unary(ops.selu),
     "nn.leaky_relu": _leaky_relu,
-    "nn.sigmoid": _unary(ops.sigmoid),
-    "nn.tanh": _unary(ops.tanh),
-    "nn.softplus": _unary(ops.softplus),
-    "nn.softsign": _unary(ops.softsign),
+    "nn.sigmoid": unary(ops.sigmoid),
+    "nn.tanh": unary(ops.tanh),
+    "nn.softplus": unary(ops.softplus),
+    "nn.softsign": unary(ops.softsign),
     "nn.silu": _silu,
     "nn.swish": _silu,
     "nn.gelu": _gelu,
@@ -354,20 +288,49 @@ _TABLE: dict[str, Function] = {
     "argmax": _argument(ops.argmax),
     "math.cumsum": lambda x, axis=0: ops.cumsum(x, axis=axis),
     "concat": lambda values, axis: ops.concatenate(list(values), axis=axis),
-    "stack": lambda values, axis=0: ops.stack(list(values), axis=axis),
+    "stack": _stack,
+    "strided_slice": lambda input_, begin, end, strides=None: strided_slice(input_, begin, end, strides or [1] * len(begin)),
+    "slice": lambda input_, begin, size: RAW_CALLS["Slice"](input_, begin, size),
+    "convert_to_tensor": lambda value, dtype=None: value if dtype is None else ops.cast(value, dtype_name(dtype)),
+    "ensure_shape": lambda x, shape: x,
+    "repeat": lambda input, repeats, axis=None: ops.repeat(input, numbers(repeats), axis=axis),
+    "norm": _norm,
+    "linalg.norm": _norm,
+    "math.reduce_euclidean_norm": reducer(lambda x, axis, keepdims: ops.sqrt(ops.sum(ops.square(x), axis, keepdims))),
+    "einsum": lambda equation, *inputs: ops.einsum(equation, *inputs),
+    "linalg.einsum": lambda equation, *inputs: ops.einsum(equation, *inputs),
+    "tensordot": lambda a, b, axes: ops.tensordot(a, b, axes=numbers(axes)),
+    "math.add_n": lambda inputs: sum(inputs[1:], inputs[0]),
+    "math.log_sigmoid": unary(ops.log_sigmoid),
+    "math.cumprod": lambda x, axis=0: ops.cumprod(x, axis=axis),
+    "cumsum": lambda x, axis=0: ops.cumsum(x, axis=axis),
+    "math.top_k": lambda input, k=1, sorted=True: ops.top_k(input, k, sorted=sorted),
+    "nn.bias_add": lambda value, bias: ops.add(value, bias),
+    "nn.depth_to_space": lambda input, block_size, data_format="NHWC": RAW_CALLS["DepthToSpace"](
+        input, block_size=block_size, data_format=data_format
+    ),
+    "nn.space_to_depth": lambda input, block_size, data_format="NHWC": RAW_CALLS["SpaceToDepth"](
+        input, block_size=block_size, data_format=data_format
+    ),
+    "nn.max_pool2d": _pool(ops.max_pool),
+    "nn.avg_pool2d": _pool(ops.average_pool),
+    "image.rgb_to_grayscale": lambda images: ops.image.rgb_to_grayscale(images),
+    "image.flip_left_right": lambda image: ops.flip(image, axis=-2),
+    "image.flip_up_down": lambda image: ops.flip(image, axis=-3),
     "unstack": lambda value, num=None, axis=0: ops.unstack(value, num=num, axis=axis),
     "split": _split,
-    "reshape": lambda tensor, shape: ops.reshape(tensor, _numbers(shape)),
-    "transpose": lambda a, perm=None, conjugate=False: ops.transpose(a, axes=_numbers(perm)),
+    "reshape": reshaped,
+    "shape": lambda input, out_type=None: Sizes(input.shape),
+    "transpose": lambda a, perm=None, conjugate=False: ops.transpose(a, axes=numbers(perm)),
     "expand_dims": lambda input, axis: ops.expand_dims(input, axis),
-    "squeeze": lambda input, axis=None: ops.squeeze(input, axis=_numbers(axis)),
-    "cast": lambda x, dtype: ops.cast(x, _dtype(dtype)),
+    "squeeze": lambda input, axis=None: ops.squeeze(input, axis=numbers(axis)),
+    "cast": lambda x, dtype: ops.cast(x, dtype_name(dtype)),
     "identity": lambda input: input,
     "stop_gradient": lambda input: ops.stop_gradient(input),
     "linalg.matmul": _matmul,
     "matmul": _matmul,
     "linalg.l2_normalize": _l2_normalize,
-    "tile": lambda input, multiples: ops.tile(input, _numbers(multiples)),
+    "tile": lambda input, multiples: ops.tile(input, numbers(multiples)),
     "pad": _pad,
     "clip_by_value": _clip,
     "gather": _gather,
@@ -375,42 +338,11 @@ _TABLE: dict[str, Function] = {
     "one_hot": _one_hot,
     "zeros_like": lambda input, dtype=None: ops.zeros_like(input),
     "ones_like": lambda input, dtype=None: ops.ones_like(input),
-    "broadcast_to": lambda input, shape: ops.broadcast_to(input, _numbers(shape)),
+    "broadcast_to": lambda input, shape: ops.broadcast_to(input, numbers(shape)),
     "roll": lambda input, shift, axis: ops.roll(input, shift, axis=axis),
-    "reverse": lambda tensor, axis: ops.flip(tensor, axis=_numbers(axis)),
+    "reverse": lambda tensor, axis: ops.flip(tensor, axis=numbers(axis)),
     "image.resize": _resize,
-    "raw_ops.Relu": _unary(ops.relu),
-    "raw_ops.Relu6": _unary(ops.relu6),
-    "raw_ops.Elu": _unary(ops.elu),
-    "raw_ops.Selu": _unary(ops.selu),
-    "raw_ops.Softmax": _unary(ops.softmax),
-    "raw_ops.Neg": _unary(ops.negative),
-    "raw_ops.Identity": lambda x: x,
-    **{
-        f"raw_ops.{name}": _unary(_UNARY[name.lower()])
-        for name in ("Abs", "Exp", "Log", "Sqrt", "Rsqrt", "Square", "Tanh", "Sigmoid")
-    },
-    "raw_ops.Add": _binary(ops.add),
-    "raw_ops.AddV2": _binary(ops.add),
-    "raw_ops.Sub": _binary(ops.subtract),
-    "raw_ops.Mul": _binary(ops.multiply),
-    "raw_ops.RealDiv": _binary(ops.true_divide),
-    "raw_ops.Maximum": _binary(ops.maximum),
-    "raw_ops.Minimum": _binary(ops.minimum),
-    "raw_ops.Pow": _binary(ops.power),
-    "raw_ops.SquaredDifference": _binary(_BINARY["squared_difference"]),
-    "raw_ops.Mean": _reducer(ops.mean),
-    "raw_ops.Sum": _reducer(ops.sum),
-    "raw_ops.Max": _reducer(ops.max),
-    "raw_ops.Min": _reducer(ops.min),
-    "raw_ops.ConcatV2": lambda *values: ops.concatenate(list(values[:-1]), axis=int(values[-1])),
-    "raw_ops.Pack": lambda *values, axis=0: ops.stack(list(values), axis=axis),
-    "raw_ops.Reshape": lambda tensor, shape: ops.reshape(tensor, _numbers(shape)),
-    "raw_ops.Transpose": lambda a, perm: ops.transpose(a, axes=_numbers(perm)),
-    "raw_ops.ExpandDims": lambda tensor, axis: ops.expand_dims(tensor, axis),
-    "raw_ops.MatMul": _raw_matmul,
-    "raw_ops.BatchMatMulV2": _raw_matmul,
-    "raw_ops.StridedSlice": _strided_slice,
+    **{f"raw_ops.{name}": function for name, function in RAW_CALLS.items()},
 }
 # TensorFlow gives many of these a second name at its top.
 for _name in (

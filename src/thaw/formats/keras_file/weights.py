@@ -14,7 +14,7 @@ from typing import Any
 from thaw.errors import WeightsMismatchError
 from thaw.formats.keras_file.build import Built
 from thaw.formats.keras_file.layouts import Array, converted, stored_count
-from thaw.formats.keras_file.spec import LayerSpec
+from thaw.formats.keras_file.spec import LayerSpec, new_name
 
 __all__ = ["Stored", "assign_weights", "assign_weights_into"]
 
@@ -31,8 +31,8 @@ class Stored:
 
     @property
     def parts(self) -> list[str]:
-        """The components of the name, without the `:0`."""
-        return self.name.partition(":")[0].split("/")
+        """The components of the name as Keras 3 has them, without the `:0`."""
+        return [new_name(part) for part in self.name.partition(":")[0].split("/")]
 
 
 def assign_weights(built: Built, stored: Mapping[str, Sequence[Stored]], *, version: int, backend: str, shown: object) -> None:

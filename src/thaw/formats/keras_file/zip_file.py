@@ -11,7 +11,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import h5py
 
@@ -27,6 +27,9 @@ from thaw.formats.keras_file.training import compile_as_saved
 from thaw.formats.keras_file.vocabulary import Vocabulary
 
 __all__ = ["read_keras_zip", "read_zip_weights_into"]
+
+_Tree: TypeAlias = dict[str, Any]
+"""Groups by name, down to their arrays."""
 
 _VOCABULARY = "vocabulary.txt"
 _TWICE = "_layer_checkpoint_dependencies"
@@ -45,7 +48,7 @@ def read_keras_zip(path: Path, vocabulary: Vocabulary) -> Any:
                 built = build_model(spec, elements=_elements(file), custom_objects=vocabulary.custom, shown=path)
                 _load_vocabularies(archive, built)
                 if version < 3:
-                    _Loader(file, path).load(built)
+                    _Loader(_tree(file, path), path).load(built)
             if version >= 3:
                 _load_by_keras(built.model, copy, path)
         training = config.get("compile_config") if isinstance(config, dict) else None
@@ -86,17 +89,37 @@ def _load_by_keras(model: Any, copy: Path, shown: Path) -> None:
         raise WeightsMismatchError(shown, [str(error)[:400]]) from error
 
 
+def _tree(file: h5py.File, shown: Path) -> _Tree:
+    """The groups and arrays of a file as nested dicts. On Windows, Keras 2 joined names of groups with backslashes."""
+    root: _Tree = {}
+
+    def add(name: str, item: Any) -> None:
+        *parents, last = name.replace("\\", "/").split("/")
+        at: Any = root
+        for parent in parents:
+            at = at.setdefault(parent, {})
+            if not isinstance(at, dict):
+                raise CorruptFileError(shown, f"its weights have the array {name!r} inside an array")
+        if isinstance(item, h5py.Group):
+            at.setdefault(last, {})
+        else:
+            at[last] = item
+
+    file.visititems(add)
+    return root
+
+
 class _Loader:
     """Walks the groups of one Keras 2 weights file along the objects of a model."""
 
-    def __init__(self, file: h5py.File, shown: Path) -> None:
-        self.file = file
+    def __init__(self, tree: _Tree, shown: Path) -> None:
+        self.tree = tree
         self.shown = shown
         self.problems: list[str] = []
         self.loaded: set[int] = set()
 
     def load(self, built: Built) -> None:
-        self._model(built, built.spec, self.file)
+        self._model(built, built.spec, self.tree)
         missing = [weight.path for weight in built.model.weights if id(weight) not in self.loaded]
         if missing and not self.problems:
             self.problems.append(f"nothing is stored for {', '.join(missing[:8])}")
@@ -105,19 +128,19 @@ class _Loader:
 
     def _model(self, built: Built, spec: LayerSpec, group: Any) -> None:
         counts: dict[str, int] = defaultdict(int)
-        layers = group.get("layers") if isinstance(group, h5py.Group) else None
+        layers = group.get("layers") if isinstance(group, dict) else None
         numbers: dict[str, list[int]] = {}
-        if not isinstance(layers, h5py.Group) and isinstance(group, h5py.Group):
+        if not isinstance(layers, dict) and isinstance(group, dict):
             layers = group.get(_TWICE)
-            numbers = _numbers(layers) if isinstance(layers, h5py.Group) else {}
+            numbers = _numbers(layers) if isinstance(layers, dict) else {}
         for child in spec.children:
             key = _snake_case(child.class_name)
             number, counts[key] = counts[key], counts[key] + 1
             if key in numbers:
                 number = numbers[key][number] if number < len(numbers[key]) else -1
             inner = built.layers.get(id(child))
-            found = layers.get(f"{key}_{number}" if number else key) if isinstance(layers, h5py.Group) else None
-            if inner is None or not isinstance(found, h5py.Group):
+            found = layers.get(f"{key}_{number}" if number else key) if isinstance(layers, dict) else None
+            if inner is None or not isinstance(found, dict):
                 continue
             if child.kind in ("functional", "sequential"):
                 self._model(built, child, found)
@@ -126,21 +149,21 @@ class _Loader:
             else:
                 self._layer(inner, found)
 
-    def _layer(self, layer: Any, group: h5py.Group) -> None:
-        for name in group:
+    def _layer(self, layer: Any, group: _Tree) -> None:
+        for name, inside in group.items():
             if name == "vars":
-                self._own(layer, group[name])
+                self._own(layer, inside)
                 continue
             # Attributes that were private then are public now: `_query_dense`, `query_dense`.
             child = getattr(layer, name.lstrip("_"), None)
-            if isinstance(group[name], h5py.Group):
-                for inner, found in _members(child, group[name]):
+            if isinstance(inside, dict):
+                for inner, found in _members(child, inside):
                     self._layer(inner, found)
 
     def _own(self, layer: Any, group: Any) -> None:
-        if not isinstance(group, h5py.Group) or not len(group):
+        if not isinstance(group, dict) or not group:
             return
-        arrays: dict[str, Array] = {name: read_array(group[name], self.shown) for name in group}
+        arrays: dict[str, Array] = {name: read_array(item, self.shown) for name, item in group.items()}
         try:
             layer.load_own_variables(arrays)
         except Exception as error:  # whatever a layer of the user's, or of Keras', finds wrong
@@ -149,7 +172,7 @@ class _Loader:
         self.loaded |= {id(weight) for weight in layer.weights if id(weight) not in nested}
 
 
-def _numbers(layers: h5py.Group) -> dict[str, list[int]]:
+def _numbers(layers: _Tree) -> dict[str, list[int]]:
     """The numbers in use behind each class's name, in order; the first of a class has none, which counts as 0."""
     found: dict[str, list[int]] = defaultdict(list)
     for name in layers:
@@ -160,7 +183,7 @@ def _numbers(layers: h5py.Group) -> dict[str, list[int]]:
     return {name: sorted(numbers) for name, numbers in found.items()}
 
 
-def _members(child: Any, group: h5py.Group) -> Iterator[tuple[Any, h5py.Group]]:
+def _members(child: Any, group: _Tree) -> Iterator[tuple[Any, _Tree]]:
     """The layers that an attribute holds, each with its group: the attribute itself, or the members of a list."""
     if hasattr(child, "load_own_variables"):
         yield child, group
@@ -170,7 +193,7 @@ def _members(child: Any, group: h5py.Group) -> Iterator[tuple[Any, h5py.Group]]:
             key = _snake_case(type(item).__name__)
             number, counts[key] = counts[key], counts[key] + 1
             found = group.get(f"{key}_{number}" if number else key)
-            if isinstance(found, h5py.Group) and hasattr(item, "load_own_variables"):
+            if isinstance(found, dict) and hasattr(item, "load_own_variables"):
                 yield item, found
 
 
