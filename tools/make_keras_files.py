@@ -240,6 +240,27 @@ def keras2(folder):
     words = [np.array([[1, 5, 2, 0], [3, 0, 0, 0]], "float32"), np.array([[4, 1, 0, 0, 0], [2, 2, 3, 5, 0]], "float32")]
     record(folder, "masks", settle(model), words)
 
+    # More TensorFlow calls, sizes of tensors among them.
+    x = keras.Input((4, 4, 4), name="x")
+    y = tf.nn.space_to_depth(tf.nn.depth_to_space(x, 2), 2)
+    y = tf.nn.avg_pool2d(tf.nn.max_pool2d(y, 2, 1, "SAME"), [1, 2, 2, 1], [1, 2, 2, 1], "VALID")
+    sizes = tf.shape(y)
+    rows = tf.reshape(y, [sizes[0], sizes[1] * 2, 4])
+    rows = rows / tf.norm(rows, axis=-1, keepdims=True)
+    alike = tf.matmul(rows, layers.Dense(4, name="dense")(rows), transpose_b=True)
+    alike = tf.repeat(tf.slice(alike, [0, 1, 0], [-1, 2, -1]), 2, axis=1) + tf.math.log_sigmoid(alike[:, :4])
+    model = keras.Model(x, [alike, tf.reshape(tf.convert_to_tensor(rows), [sizes[0], -1])], name="more_calls")
+    record(folder, "more_calls", settle(model), [floats(2, 4, 4, 4)])
+
+    spread = layers.Discretization(num_bins=3, name="spread")
+    spread.adapt(floats(30, 1))
+    x = keras.Input((2,), name="x")
+    y = layers.Normalization(mean=0.5, variance=2.0, name="norm")(x)
+    y = layers.Concatenate(name="join")([layers.CategoryEncoding(4, "count", name="encode")(spread(x)), y])
+    model = keras.Model(x, layers.Dense(2, name="head")(y), name="spread")
+    model.get_layer("head").set_weights([floats(6, 2), floats(2)])
+    record(folder, "spread", model, [floats(5, 2)])
+
 
 def keras23(folder):
     """Keras 2.3.1 itself, and the tf.keras of TensorFlow 1.15."""

@@ -71,6 +71,8 @@ CASES = [
     *(Case(f"custom.{kind}", {"scale": "Scale"}, {"Scale": Scale}) for kind in ("h5", "keras")),
     *(Case(f"preprocessing.{kind}", _PREPROCESSING) for kind in ("h5", "keras")),
     *(Case(f"text.{kind}", {"vectorize": "TextVectorization"}, backends=("tensorflow",)) for kind in ("h5", "keras")),
+    Case("more_calls.h5", {"dense": "Dense"}),
+    Case("spread.h5", {"spread": "Discretization", "norm": "Normalization"}),
     Case("masks.h5", {"table_v1": "Embedding", "head_v1": "Sequential"}),
     Case("keras23_sequential.h5", {"spatial_dropout1d_1": "SpatialDropout1D", "gru_1": "GRU"}),
     Case("keras23_nested.h5", {"features": "Functional", "separable_conv2d_1": "SeparableConv2D"}),

@@ -12,7 +12,7 @@ from typing import Any
 
 from thaw.errors import ConfigNotNativeError, CorruptFileError
 from thaw.formats.keras_file import nodes
-from thaw.formats.keras_file.old_arguments import DROPPED, HARMLESS, RENAMED_FUNCTIONS, rename_arguments
+from thaw.formats.keras_file.old_arguments import DROPPED, HARMLESS, REFUSED, RENAMED_FUNCTIONS, rename_arguments
 from thaw.formats.keras_file.spec import LayerSpec, new_name
 from thaw.formats.keras_file.tf_calls import is_known_call
 from thaw.formats.keras_file.vocabulary import CODE_CLASSES, Vocabulary, accepted_arguments
@@ -167,7 +167,7 @@ class _Reader:
             if key in dropped or (key == "input_dim" and cls_name != "Embedding"):
                 continue
             harmless = HARMLESS.get((cls_name, key), ()) + HARMLESS.get(("*", key), ())
-            if key in accepted:
+            if key in accepted and value not in REFUSED.get((cls_name, key), ()):
                 kept[key] = value
             elif key == "trainable":
                 continue  # set on the layer once it is there

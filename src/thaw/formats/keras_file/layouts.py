@@ -31,6 +31,8 @@ def stored_count(layer: Any, version: int) -> int:
             return stored_count(layer.forward_layer, 1) + stored_count(layer.backward_layer, 1)
         if kind == "TimeDistributed":
             return stored_count(layer.layer, 1)
+    if kind == "Discretization":
+        return int(layer.summary is not None)
     return len(layer.weights)
 
 

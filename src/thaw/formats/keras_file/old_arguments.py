@@ -13,7 +13,7 @@ import keras
 
 from thaw.formats.keras_file.activations import hard_sigmoid_keras2
 
-__all__ = ["CLASSES", "DROPPED", "HARMLESS", "RENAMED_FUNCTIONS", "rename_arguments"]
+__all__ = ["CLASSES", "DROPPED", "HARMLESS", "REFUSED", "RENAMED_FUNCTIONS", "rename_arguments"]
 
 Config = dict[str, Any]
 
@@ -87,7 +87,14 @@ HARMLESS: dict[tuple[str, str], tuple[Any, ...]] = {
 }
 
 # Functions that have the same name and another formula in Keras 3.
-RENAMED_FUNCTIONS: dict[str, Any] = {"hard_sigmoid": hard_sigmoid_keras2}
+RENAMED_FUNCTIONS: dict[str, Any] = {"hard_sigmoid": hard_sigmoid_keras2, "log_softmax_v2": "log_softmax"}
+
+# (class, argument) -> the values of old versions that Keras 3 takes and cannot run.
+REFUSED: dict[tuple[str, str], tuple[Any, ...]] = {
+    ("Resizing", "interpolation"): ("area", "gaussian", "mitchellcubic"),
+    ("UpSampling2D", "interpolation"): ("area", "gaussian", "mitchellcubic"),
+    ("SeparableConv1D", "padding"): ("causal",),
+}
 
 # Keras 1 name -> Keras 2 name, by class.
 _CONV1 = {"nb_filter": "filters", "filter_length": "kernel_size", "subsample_length": "strides", "atrous_rate": "dilation_rate"}

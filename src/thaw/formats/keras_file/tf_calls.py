@@ -87,9 +87,23 @@ def _stack(values: Any, axis: int = 0) -> Any:
     return RAW_CALLS["Pack"](*values, axis=axis)
 
 
+def _einsum(equation: Any, *inputs: Any) -> Any:
+    if not inputs:
+        # Keras 2 recorded the equation only, and cannot open such a file itself.
+        raise ValueError(
+            "the file does not say what this tf.einsum takes: rebuild the model with keras.layers.EinsumDense or Dot"
+        )
+    return ops.einsum(equation, *inputs)
+
+
 def _norm(tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: Any = None) -> Any:
-    order = {"euclidean": None, "fro": "fro"}.get(ord, ord) if isinstance(ord, str) else ord
-    return ops.norm(tensor, ord=order, axis=numbers(axis), keepdims=bool(keepdims))
+    axes, keep = numbers(axis), bool(keepdims)
+    pair = isinstance(axes, tuple) and len(axes) > 1
+    if ord in ("euclidean", "fro") or (ord == 2 and not pair):
+        return ops.sqrt(ops.sum(ops.square(tensor), axis=axes, keepdims=keep))
+    if ord == 1 and not pair:
+        return ops.sum(ops.abs(tensor), axis=axes, keepdims=keep)
+    raise ValueError(f"tf.norm(ord={ord!r}, axis={axis!r}) has no counterpart")
 
 
 def _pool(pool: Function) -> Function:
@@ -297,8 +311,8 @@ _TABLE: dict[str, Function] = {
     "norm": _norm,
     "linalg.norm": _norm,
     "math.reduce_euclidean_norm": reducer(lambda x, axis, keepdims: ops.sqrt(ops.sum(ops.square(x), axis, keepdims))),
-    "einsum": lambda equation, *inputs: ops.einsum(equation, *inputs),
-    "linalg.einsum": lambda equation, *inputs: ops.einsum(equation, *inputs),
+    "einsum": _einsum,
+    "linalg.einsum": _einsum,
     "tensordot": lambda a, b, axes: ops.tensordot(a, b, axes=numbers(axes)),
     "math.add_n": lambda inputs: sum(inputs[1:], inputs[0]),
     "math.log_sigmoid": unary(ops.log_sigmoid),

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
+
 from thaw.errors import WeightsMismatchError
 from thaw.formats.keras_file.build import Built
 from thaw.formats.keras_file.layouts import Array, converted, stored_count
@@ -99,6 +101,9 @@ def _assign(pairs: Sequence[tuple[str, list[Any], Sequence[Stored]]], version: i
         for leaf, share in zip(leaves, shares, strict=True):
             values = _converted(leaf, share, version, backend)
             wanted = [tuple(weight.shape) for weight in leaf.weights]
+            if type(leaf) is keras.layers.Discretization and len(values) == 1 and values[0].ndim == 2:
+                # What its data looked like is an array and no weight; the boundaries follow from it.
+                wanted = [(2, values[0].shape[1])]
             found = [value.shape for value in values]
             if wanted != found:
                 inside = "" if leaf.name == name else f" (inside {name!r})"
@@ -107,6 +112,10 @@ def _assign(pairs: Sequence[tuple[str, list[Any], Sequence[Stored]]], version: i
     if problems:
         raise WeightsMismatchError(shown, problems)
     for leaf, values in ready:
+        if type(leaf) is keras.layers.Discretization and values:
+            leaf.summary = values[0]
+            leaf.finalize_state()
+            continue
         for weight, value in zip(leaf.weights, values, strict=True):
             weight.assign(value)
         finalize = getattr(leaf, "finalize_state", None)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import h5py
+import keras
 
 from thaw.errors import CorruptFileError, ThawError, WeightsMismatchError
 from thaw.formats.keras_file.archive import KerasArchive, open_archive
@@ -166,6 +167,8 @@ class _Loader:
         arrays: dict[str, Array] = {name: read_array(item, self.shown) for name, item in group.items()}
         try:
             layer.load_own_variables(arrays)
+            if type(layer) is keras.layers.Discretization:
+                layer.finalize_state()
         except Exception as error:  # whatever a layer of the user's, or of Keras', finds wrong
             self.problems.append(f"layer {layer.name!r}: {str(error)[:300]}")
         nested = {id(weight) for inner in parts(layer) for weight in inner.weights}
