@@ -112,6 +112,8 @@ def _pool(pool: Function) -> Function:
             raise ValueError(f"data_format={data_format!r} has no counterpart, only 'NHWC'")
         sides = [numbers(value) for value in (ksize, strides)]
         sides = [value[1:3] if isinstance(value, tuple) and len(value) == 4 else value for value in sides]
+        # One number where it says all: a saved operation gets tuples back as lists, which JAX does not take.
+        sides = [value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value for value in sides]
         return pool(input, sides[0], strides=sides[1], padding=padding.lower())
 
     return pooled

@@ -105,7 +105,10 @@ def _only_last(data_format: str) -> None:
 def _pool(pool: Function) -> Function:
     def pooled(value: Any, *, ksize: Any, strides: Any, padding: str, data_format: str = "NHWC", **_: Any) -> Any:
         _only_last(data_format)
-        return pool(value, tuple(ksize[1:3]), strides=tuple(strides[1:3]), padding=padding.lower())
+        sides = [tuple(sizes[1:3]) for sizes in (ksize, strides)]
+        # One number where it says all: a saved operation gets tuples back as lists, which JAX does not take.
+        size, stride = (side[0] if len(set(side)) == 1 else side for side in sides)
+        return pool(value, size, strides=stride, padding=padding.lower())
 
     return pooled
 
