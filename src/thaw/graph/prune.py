@@ -19,14 +19,19 @@ ASSIGNMENTS = frozenset({
 TABLE_WRITES = frozenset({"LookupTableInsertV2", "LookupTableInsert", "LookupTableImportV2", "LookupTableRemoveV2"})
 """Ops that change a table."""
 
+EFFECTS = ASSIGNMENTS | TABLE_WRITES
+
 
 def has_effect(node: Node, library: Mapping[str, Graph]) -> bool:
     """Whether running `node` changes a variable or a table, itself or in a body, branch or function that it runs."""
-    seen: set[int] = set()
-    stack = [node]
+    if node.op in EFFECTS:
+        return True
+    inner = bodies(node, library)
+    seen = set(map(id, inner))
+    stack = [n for body in inner for n in body.nodes.values()]
     while stack:
         current = stack.pop()
-        if current.op in ASSIGNMENTS or current.op in TABLE_WRITES:
+        if current.op in EFFECTS:
             return True
         for body in bodies(current, library):
             if id(body) not in seen:

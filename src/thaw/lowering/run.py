@@ -5,6 +5,7 @@ variables through its `Context`, so that loops and branches can carry assignment
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import keras
@@ -187,6 +188,12 @@ class Context:
         return self.seed_generator
 
 
+@cache
+def _static(inputs: tuple[str, ...], static: frozenset[str], host: bool) -> list[tuple[int, str]]:
+    """Which of the inputs of a lowering must be known, by position and name."""
+    return [(i, name) for i, name in enumerate(inputs) if host or name in static]
+
+
 class Step:
     """One node, ready to run."""
 
@@ -198,8 +205,8 @@ class Step:
         self.lowering = lowering
         self.attributes = attributes
         self.inputs = inputs
-        self.static = [(i, name) for i, name in enumerate(lowering.inputs) if lowering.host or name in lowering.static]
-        self.known = frozenset(i for i, _ in self.static)
+        self.static = _static(lowering.inputs, lowering.static, lowering.host)
+        self.known = frozenset(i for i, _ in self.static) if self.static else frozenset[int]()
         self.on_device = lowering.on_device
         self.plain = not (wide or self.static or self.on_device or lowering.context or (lowering.host and lowering.variadic))
         self.free: list[int] = []
@@ -251,36 +258,39 @@ def order(graph: Graph, wanted: Iterable[Tensor] | None = None) -> list[Node]:
     """
     nodes, supplied = graph.nodes, set(graph.inputs)
     seeds = [t.node for t in (graph.outputs if wanted is None else wanted) if t not in supplied] + list(graph.updates)
-    needed: dict[str, None] = {}
+    before: dict[str, list[str]] = {}  # of each node that is needed, the nodes that it needs
     stack = seeds[::-1]
     while stack:
         name = stack.pop()
-        if name in needed:
+        if name in before:
             continue
         if name not in nodes:
             raise DanglingReferenceError(f"Graph {graph.name!r}", "node", name, nodes)
-        needed[name] = None
-        stack.extend(t.node for t in reversed(nodes[name].inputs) if t not in supplied)
+        before[name] = found = [t.node for t in nodes[name].inputs if t not in supplied]
+        stack += reversed(found)
+    for name, found in before.items():
+        if nodes[name].control:
+            found += [c for c in nodes[name].control if c in before]
     # Depth-first over needed nodes; iterative, since real graphs are deeper than Python's stack.
     result: list[Node] = []
-    state: dict[str, int] = {}  # 1: open, 2: done
-    for seed in needed:
-        work = [(seed, False)]
+    state: dict[str, bool] = {}  # False: open, True: done
+    for seed in before:
+        work = [seed]
         while work:
-            name, leave = work.pop()
-            if leave:
-                state[name] = 2
-                result.append(nodes[name])
+            name = work.pop()
+            if name in state:
+                if not state[name]:  # met again, after all that it needs
+                    state[name] = True
+                    result.append(nodes[name])
                 continue
-            if state.get(name):
-                if state[name] == 1:
-                    raise CircularGraphError("node", name, (graph.name,))
-                continue
-            state[name] = 1
-            work.append((name, True))
-            before = [t.node for t in nodes[name].inputs if t not in supplied]
-            before += [c for c in nodes[name].control if c in needed]
-            work.extend((b, False) for b in reversed(before) if state.get(b) != 2)
+            state[name] = False
+            work.append(name)
+            for other in reversed(before[name]):
+                there = state.get(other)
+                if there is None:
+                    work.append(other)
+                elif there is False:
+                    raise CircularGraphError("node", other, (graph.name,))
     return result
 
 
