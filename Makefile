@@ -2,8 +2,8 @@
 # redone when pyproject.toml or this file changes.
 #
 #   make demo     fine-tune the embedded sample on JAX and write demo-output/
-#   make test     the suite on JAX, PyTorch and TensorFlow, one after the other (BACKEND=jax: on that one alone), live
-#                 flags on the oldest Keras supported, and a minute of fuzzing
+#   make test     the suite on JAX, PyTorch and TensorFlow, two at a time (BACKEND=jax: on that one alone), live flags on
+#                 the oldest Keras supported, and a minute of fuzzing
 #   make check    ruff format --check, ruff, mypy --strict
 #   make all      check, then test
 #   make setup    .venv with the development tools and the pre-commit hook
@@ -21,6 +21,7 @@ BACKENDS := jax torch tensorflow
 BACKEND  ?= $(BACKENDS)
 # More arguments: PYTEST='-k Conv2D', SECTION='lowering math', SCORE='--jobs 4'
 PYTEST   ?=
+export PYTEST
 SECTION  ?=
 MODELS   ?= ../shared/models
 OUTPUT   ?= corpus-output
@@ -93,20 +94,20 @@ demo: $(VENV)/.user
 $(VENV)/keras-$(OLDEST_KERAS): $(VENV)/.dev
 	$(PIP) install --no-deps --target $@ keras==$(OLDEST_KERAS)
 
-# Every backend runs, also after one failed; the result is failure if any failed.
+# Two backends at a time, for two cores; each line of theirs says whose it is. Every backend runs, also after one failed; the result
+# is failure if any failed.
+FAILED := $(VENV)/failed
 test: $(BACKEND:%=$(VENV)/.%) $(VENV)/keras-$(OLDEST_KERAS)
-	@failed=; for backend in $(BACKEND); do \
-	  echo "== the suite on $$backend =="; \
-	  KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q $(PYTEST) || failed="$$failed $$backend"; \
-	done; \
-	if [ -z "$(PYTEST)" ]; then \
+	@rm -f $(FAILED); printf '%s\n' $(BACKEND) | xargs -P 2 -I{} bash -c 'set -o pipefail; \
+	  KERAS_BACKEND={} PYTEST_ADDOPTS="$$PYTEST" $(BIN)/python -m pytest -q 2>&1 | sed -u "s/^/{}: /" || echo " {}" >> $(FAILED)'
+	@if [ -z "$(PYTEST)" ]; then \
 	  one=$(word 2,$(BACKEND) $(BACKEND)); echo "== live flags on Keras $(OLDEST_KERAS), $$one =="; \
 	  PYTHONPATH=$(VENV)/keras-$(OLDEST_KERAS) KERAS_BACKEND=$$one $(BIN)/python -m pytest -q tests/trainable \
-	    || failed="$$failed keras-$(OLDEST_KERAS)"; \
+	    || echo " keras-$(OLDEST_KERAS)" >> $(FAILED); \
 	  echo "== a minute of fuzzing =="; \
-	  KERAS_BACKEND=$(firstword $(BACKEND)) $(BIN)/python $(FUZZ) --seconds 60 --seed 1 || failed="$$failed fuzz"; \
-	fi; \
-	if [ -n "$$failed" ]; then echo "failed on:$$failed" >&2; exit 1; fi; echo "passed on: $(BACKEND)"
+	  KERAS_BACKEND=$(firstword $(BACKEND)) $(BIN)/python $(FUZZ) --seconds 60 --seed 1 || echo " fuzz" >> $(FAILED); \
+	fi
+	@if [ -f $(FAILED) ]; then echo "failed on:" $$(cat $(FAILED)) >&2; exit 1; fi; echo "passed on: $(BACKEND)"
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
