@@ -1,5 +1,6 @@
 """KerasLayer does what tensorflow_hub's own tests promised of theirs (K), and what DESIGN 4.6 says of flags; on each backend."""
 
+import gc
 import json
 import shutil
 import warnings
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import thaw
-from thaw.errors import HubArgumentError, InputError, UnknownLayerError, WeightsMissingError
+from thaw.errors import HandleError, HubArgumentError, InputError, UnknownLayerError, WeightsMissingError
 from thaw.inspection import list_tensors
 
 MODELS = Path(__file__).parent / "models"
@@ -516,3 +517,15 @@ def test_taps_into_the_middle_give_feature_extractors():
     np.testing.assert_array_equal(array(again(x)), array(layer(x)))
     with pytest.raises(thaw.errors.UnknownTensorError, match=r"block_0_rlu.*block_0_relu"):
         thaw.KerasLayer(DIGITS, outputs="block_0_rlu")
+
+
+def test_loading_leaves_the_collector_of_garbage_as_it_was(tmp_path):
+    for enabled in (True, False):
+        (gc.enable if enabled else gc.disable)()
+        try:
+            with pytest.raises(HandleError):
+                thaw.KerasLayer(tmp_path / "nothing")
+            half_plus_one()
+            assert gc.isenabled() == enabled
+        finally:
+            gc.enable()

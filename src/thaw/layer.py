@@ -151,36 +151,37 @@ class KerasLayer(Tapped, TrainableTree, keras.Model):  # type: ignore[misc]
         self._holder = _Holder()
         self._convert_input_args = False  # strings are not for the backend; `call` converts what is
         self._allow_non_tensor_positional_args = True
-        if sharing is not None:
-            artifact, pending = sharing._runtime.artifact, sharing._runtime.pending
-        else:
-            artifact, pending = load.open_again(self.handle, embedded)
-            artifact = lift(artifact, everything=lift_constants)
-        choice = Choice(
-            self.arguments,
-            self.tags,
-            signature,
-            signature_outputs_as_dict,
-            output_key,
-            outputs,
-            inputs,
-            free_sizes,
-        )
-        self._runtime: Runtime = choose(artifact, choice)
-        self._runtime.pending = pending
-        if self._runtime.program.lost:
-            warnings.warn(
-                f"{self.handle!r} has no {listed(self._runtime.program.lost)} in its graph for training: training steps run the "
-                "graph that serves, whose moving statistics stay and whose dropout is absent.",
-                stacklevel=2,
+        with load.uncollected():
+            if sharing is not None:
+                artifact, pending = sharing._runtime.artifact, sharing._runtime.pending
+            else:
+                artifact, pending = load.open_again(self.handle, embedded)
+                artifact = lift(artifact, everything=lift_constants)
+            choice = Choice(
+                self.arguments,
+                self.tags,
+                signature,
+                signature_outputs_as_dict,
+                output_key,
+                outputs,
+                inputs,
+                free_sizes,
             )
-        self._inner = self._build_tree({} if sharing is None else sharing._runtime.weights)
-        if sharing is not None:
-            self._runtime.losses = None  # they hang on the variables already
-        for leaf in self._leaves():
-            leaf._holder.owner = weakref.ref(self)
-        self.seed_generator = keras.random.SeedGenerator()
-        self._runtime.start(self.compute_dtype)
+            self._runtime: Runtime = choose(artifact, choice)
+            self._runtime.pending = pending
+            if self._runtime.program.lost:
+                warnings.warn(
+                    f"{self.handle!r} has no {listed(self._runtime.program.lost)} in its graph for training: training steps "
+                    "run the graph that serves, whose moving statistics stay and whose dropout is absent.",
+                    stacklevel=2,
+                )
+            self._inner = self._build_tree({} if sharing is None else sharing._runtime.weights)
+            if sharing is not None:
+                self._runtime.losses = None  # they hang on the variables already
+            for leaf in self._leaves():
+                leaf._holder.owner = weakref.ref(self)
+            self.seed_generator = keras.random.SeedGenerator()
+            self._runtime.start(self.compute_dtype)
         if self.takes_strings:
             open_door()
             # XLA cannot call the host from a tf.function; JAX's own jit can.
