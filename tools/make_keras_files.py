@@ -261,6 +261,35 @@ def keras2(folder):
     model.get_layer("head").set_weights([floats(6, 2), floats(2)])
     record(folder, "spread", model, [floats(5, 2)])
 
+    # Masks that merging layers join, attention that takes them away, and a table in a TimeDistributed.
+    read, write, plain = keras.Input((4,), name="read"), keras.Input((4,), name="write"), keras.Input((4, 3), name="plain")
+    table = layers.Embedding(6, 3, mask_zero=True, name="table")
+    a, b = table(read), table(write)
+    one = layers.Dense(3, name="dense")(layers.Add(name="one_masked")([a, plain]))
+    product = layers.Multiply(name="product")([a, plain])
+    joined = layers.Concatenate(name="joined")([a, b, product])
+    heads = layers.MultiHeadAttention(2, 2, name="heads")(one, one)
+    ends = [
+        layers.LSTM(2, name="lstm")(one),
+        product,
+        layers.GRU(2, name="gru")(joined),
+        layers.Attention(name="dot")([layers.Average(name="both")([a, b]), one]),
+        layers.GlobalAveragePooling1D(name="mean")(layers.Add(name="again")([one, heads])),
+        layers.Bidirectional(layers.LSTM(1), name="around")(layers.Concatenate(axis=1, name="after")([one, b])),
+    ]
+    texts = keras.Input((2, 4), name="texts")
+    each = layers.TimeDistributed(layers.LSTM(2, name="inner"), name="each")(
+        layers.TimeDistributed(layers.Embedding(6, 3, mask_zero=True, name="words"), name="tables")(texts)
+    )
+    model = keras.Model([read, write, plain, texts], [*ends, layers.SimpleRNN(2, name="last")(each)], name="merged")
+    words = [np.array([[1, 5, 2, 0], [3, 0, 0, 0]], "float32"), np.array([[4, 1, 0, 0], [2, 2, 3, 5]], "float32")]
+    record(
+        folder,
+        "merged",
+        settle(model),
+        [*words, floats(2, 4, 3), np.array([[[1, 2, 0, 0], [0, 0, 0, 0]], [[3, 0, 0, 0], [2, 5, 1, 4]]], "float32")],
+    )
+
 
 def keras23(folder):
     """Keras 2.3.1 itself, and the tf.keras of TensorFlow 1.15."""

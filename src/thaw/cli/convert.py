@@ -26,6 +26,7 @@ def convert(
         raise typer.BadParameter(f"{str(out)!r} does not end with .keras; name the output so")
     if not out.parent.is_dir():
         raise typer.BadParameter(f"the folder {str(out.parent)!r} does not exist; make it, or name another")
+    from thaw.formats.keras_file import is_of_thaw
     from thaw.layer import KerasLayer
     from thaw.model_file import load_model
 
@@ -33,8 +34,12 @@ def convert(
     partial = out.with_name(f".{out.stem}.partial.keras")
     try:
         model.save(partial)
+        ours = is_of_thaw(partial)
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
-    how = "by its graph (open it after `import thaw`)" if isinstance(model, KerasLayer) else "as native layers"
+    how = "by its graph" if isinstance(model, KerasLayer) else "as native layers"
+    if ours:
+        # A graph, or a function of Keras 1 and 2 that Keras 3 computes otherwise: only thaw has them.
+        how += " (open it after `import thaw`)"
     typer.echo(f"wrote {out}: {len(model.layers)} layers, {model.count_params():,} parameters, {how}")

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from thaw.errors import ConfigNotNativeError, CorruptFileError, ThawError
+from thaw.formats.keras_file.masks import OldMasks
 from thaw.formats.keras_file.parts import without_random_weights
 from thaw.formats.keras_file.spec import Call, LayerSpec, Ref, new_name, walk
 from thaw.formats.keras_file.tf_calls import run_call
@@ -56,11 +57,12 @@ class Built:
         return [(child, self.layers[id(child)]) for child in spec.children if id(child) in self.layers]
 
 
-def build_model(spec: LayerSpec, *, elements: int | None, custom_objects: CustomObjects, shown: object) -> Built:
+def build_model(spec: LayerSpec, *, version: int, elements: int | None, custom_objects: CustomObjects, shown: object) -> Built:
     """The Keras model of `spec`, with fresh weights.
 
     Args:
         spec: Read by `config.read_config`.
+        version: Major version of the Keras that wrote it.
         elements: Numbers stored in the file, all weights together; None where that is not known.
         custom_objects: The user's classes and functions.
         shown: The file's name, for errors.
@@ -69,7 +71,7 @@ def build_model(spec: LayerSpec, *, elements: int | None, custom_objects: Custom
         ConfigNotNativeError: Keras 3 refuses what the config asks of a layer.
         CorruptFileError: The config is malformed or asks for more weights than the file has.
     """
-    builder = _Builder(elements, custom_objects, shown)
+    builder = _Builder(OldMasks() if version < 3 else None, elements, custom_objects, shown)
     with keras.saving.custom_object_scope(dict(custom_objects)):
         model = builder.make(spec)
     if not isinstance(model, keras.Model):
@@ -78,7 +80,8 @@ def build_model(spec: LayerSpec, *, elements: int | None, custom_objects: Custom
 
 
 class _Builder:
-    def __init__(self, elements: int | None, custom_objects: CustomObjects, shown: object) -> None:
+    def __init__(self, masks: OldMasks | None, elements: int | None, custom_objects: CustomObjects, shown: object) -> None:
+        self.masks = masks
         self.elements = elements
         self.custom_objects = dict(custom_objects)
         self.shown = shown
@@ -196,14 +199,12 @@ class _Builder:
         """The output of one use of a layer on symbolic tensors."""
         if spec.class_name in _RECURRENT and args and isinstance(args[0], list | tuple) and len(args[0]) > 1:
             args, kwargs = _split_states(spec, args, kwargs)
-        if spec.class_name in _RECURRENT and args:
-            kwargs = _with_mask(args, kwargs)
         if spec.extra.get("causal"):
             kwargs = {**kwargs, "use_causal_mask": True}
         if args and spec.kind == "layer" and hasattr(args[0], "shape"):
             self._check_size(spec, args[0].shape)
         with self._explained(spec), without_random_weights(layer, self.elements, self.shown):
-            return layer(*args, **kwargs)
+            return self.masks.call(layer, args, kwargs) if self.masks else layer(*args, **kwargs)
 
     def run_operation(self, spec: LayerSpec, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """A TensorFlow call, as operations of Keras that bear its name where they can."""
@@ -377,11 +378,3 @@ def _split_states(spec: LayerSpec, args: list[Any], kwargs: dict[str, Any]) -> t
     if states:
         kwargs["initial_state"] = states
     return [sequence, *args[1:]], kwargs
-
-
-def _with_mask(args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Keras 3 forgets the mask of a sequence that comes with states of its own; every older Keras passed it on."""
-    mask = getattr(args[0], "_keras_mask", None)
-    if mask is None or "mask" in kwargs or not {"initial_state", "constants"} & set(kwargs):
-        return kwargs
-    return {**kwargs, "mask": mask}

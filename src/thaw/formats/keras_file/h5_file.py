@@ -34,7 +34,7 @@ def read_h5_model(path: Path, vocabulary: Vocabulary) -> Any:
         group = _weights_group(file, path)
         stored = _stored(group, path)
         elements = sum(int(item.value.size) for arrays in stored.values() for item in arrays)
-        built = build_model(spec, elements=elements, custom_objects=vocabulary.custom, shown=path)
+        built = build_model(spec, version=version, elements=elements, custom_objects=vocabulary.custom, shown=path)
         backend = str(attribute(file, "backend", path) or "") or _guessed_backend(stored)
         assign_weights(built, stored, version=version, backend=backend, shown=path)
         training = attribute(file, "training_config", path)

@@ -55,7 +55,7 @@ def read_keras_saved_model(path: Path, vocabulary: Vocabulary) -> Any:
         raise ConfigNotNativeError(path, reason=f"Its model is a {spec.class_name}, whose layers the config does not list.")
     stored = _stored(files, graphs[0].object_graph_def.nodes, metadata, spec, path)
     elements = sum(int(item.value.size) for arrays in stored.values() for item in arrays)
-    built = build_model(spec, elements=elements, custom_objects=vocabulary.custom, shown=path)
+    built = build_model(spec, version=2, elements=elements, custom_objects=vocabulary.custom, shown=path)
     _refuse_tables(built.children(spec), stored, path)
     assign_weights(built, stored, version=2, backend="tensorflow", shown=path)
     if root.get("training_config") is not None:

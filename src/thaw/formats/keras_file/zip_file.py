@@ -46,7 +46,7 @@ def read_keras_zip(path: Path, vocabulary: Vocabulary) -> Any:
         spec = read_config(config, vocabulary, version=version, shown=path)
         with archive.weights() as copy:
             with open_hdf5(copy, path) as file:
-                built = build_model(spec, elements=_elements(file), custom_objects=vocabulary.custom, shown=path)
+                built = build_model(spec, version=version, elements=_elements(file), custom_objects=vocabulary.custom, shown=path)
                 _load_vocabularies(archive, built)
                 if version < 3:
                     _Loader(_tree(file, path), path).load(built)

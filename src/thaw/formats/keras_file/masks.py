@@ -1,0 +1,111 @@
+"""The masks of Keras 1 and 2 where Keras 3 works out others: they become tensors of the model that layers are given by hand.
+
+Merging layers joined the masks that were there by AND. Keras 3 joins by OR, forgets them where one input has none, lets its
+`Multiply` change what is masked, forgets the mask of a sequence that comes with states, takes it from what was attended to,
+and makes none in a `TimeDistributed`.
+Source: tf_keras/src/layers/merging/base_merge.py, concatenate.py, rnn/time_distributed.py (`compute_mask`). Imports Keras only.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import keras
+from keras import ops
+
+__all__ = ["OldMasks"]
+
+_MERGES = (
+    keras.layers.Add,
+    keras.layers.Subtract,
+    keras.layers.Multiply,
+    keras.layers.Average,
+    keras.layers.Maximum,
+    keras.layers.Minimum,
+    keras.layers.Concatenate,
+)
+
+
+class OldMasks:
+    """Calls layers on the symbolic tensors of one model, knowing the mask that each tensor had in old Keras."""
+
+    def __init__(self) -> None:
+        # The tensors are held too: an id means something only as long as its object lives.
+        self._noted: dict[int, tuple[Any, Any]] = {}
+
+    def call(self, layer: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """`layer(*args, **kwargs)`, with masks where Keras 3 would not find the right ones by itself."""
+        first = args[0] if args else None
+        if isinstance(layer, _MERGES) and isinstance(first, list | tuple):
+            return self._merged(layer, first, kwargs)
+        if isinstance(layer, keras.layers.MultiHeadAttention):
+            return self._attended(layer, args, kwargs)
+        several = isinstance(first, list | tuple)
+        tensors = list(first) if isinstance(first, list | tuple) else [first]
+        masks = [self._of(tensor) for tensor in tensors]
+        states = any(kwargs.get(name) is not None for name in ("initial_state", "constants")) and masks[0] is not None
+        by_hand = states or any(id(tensor) in self._noted for tensor in tensors)
+        takes = "mask" in inspect.signature(layer.call).parameters
+        if by_hand and takes and "mask" not in kwargs:
+            kwargs = {**kwargs, "mask": masks if several else masks[0]}
+        result = layer(*args, **kwargs)
+        if isinstance(layer, keras.layers.TimeDistributed):
+            self._after_each(layer, first, masks[0], result)
+        elif by_hand and not takes and not several and layer.supports_masking:
+            self._note(result, masks[0])
+        return result
+
+    def _of(self, tensor: Any) -> Any:
+        noted = self._noted.get(id(tensor))
+        return noted[1] if noted else getattr(tensor, "_keras_mask", None)
+
+    def _note(self, tensor: Any, mask: Any) -> None:
+        if mask is not None and keras.utils.is_keras_tensor(tensor):
+            self._noted[id(tensor)] = (tensor, mask)
+
+    def _merged(self, layer: Any, inputs: Any, kwargs: dict[str, Any]) -> Any:
+        tensors, masks = inputs, [self._of(tensor) for tensor in inputs]
+        there = [mask for mask in masks if mask is not None]
+        if there and isinstance(layer, keras.layers.Multiply):
+            # A copy has no mask: Keras 3 multiplies by 1 wherever one is False.
+            inputs = [tensor if mask is None else ops.copy(tensor) for tensor, mask in zip(inputs, masks, strict=True)]
+        result = layer(inputs, **kwargs)
+        one = len(there) == len(masks) and all(mask is there[0] for mask in there)
+        if not there or (one and inputs[0] is tensors[0] and not any(id(tensor) in self._noted for tensor in tensors)):
+            return result
+        along = isinstance(layer, keras.layers.Concatenate) and layer.axis not in (-1, len(result.shape) - 1)
+        if along and len(there) == len(masks):
+            self._note(result, ops.concatenate(there, axis=layer.axis))
+        elif not along:
+            self._note(result, _all_of(there))
+        return result
+
+    def _attended(self, layer: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        named = dict(zip(("query", "value", "key"), args, strict=False)) | kwargs
+        sides = {side: named[side] for side in ("query", "value", "key") if named.get(side) is not None}
+        masks = {side: self._of(tensor) for side, tensor in sides.items()}
+        if any(id(tensor) in self._noted for tensor in sides.values()):
+            pairs = [ops.expand_dims(mask, -1 if side == "query" else -2) for side, mask in masks.items() if mask is not None]
+            given = kwargs.get("attention_mask")
+            pairs += [] if given is None else [ops.cast(given, "bool")]
+            kwargs = {**kwargs, "attention_mask": _all_of(pairs)}
+        result = layer(*args, **kwargs)
+        for side, tensor in sides.items():
+            self._note(tensor, masks[side])  # the layer has taken it away
+        self._note(result[0] if isinstance(result, list | tuple) else result, masks["query"])
+        return result
+
+    def _after_each(self, layer: Any, steps: Any, mask: Any, result: Any) -> None:
+        if isinstance(layer.layer, keras.layers.Embedding) and layer.layer.mask_zero:
+            self._note(result, ops.not_equal(steps, 0))
+        elif mask is not None and len(mask.shape) > 2:
+            self._note(result, ops.any(mask, axis=tuple(range(2, len(mask.shape)))))
+
+
+def _all_of(masks: list[Any]) -> Any:
+    found, *rest = masks
+    for mask in rest:
+        if mask is not found:
+            found = ops.logical_and(found, mask)
+    return found
