@@ -341,11 +341,17 @@ class TextsGoneError(GraphError):
         )
 
 
+def _axes(value: object) -> str:
+    """The shape of a value for a message; TensorFlow may not even know the rank."""
+    shape = getattr(value, "shape", ())
+    return " of unknown rank" if getattr(shape, "rank", 0) is None else str(list(shape))
+
+
 class LoweringError(GraphError):
     """An op could not be computed on the values that reached it."""
 
     def __init__(self, op: str, node: str, inputs: Sequence[object], attributes: object, cause: Exception) -> None:
-        shapes = ", ".join(f"{getattr(v, 'dtype', type(v).__name__)}{list(getattr(v, 'shape', ()))}" for v in inputs)
+        shapes = ", ".join(f"{getattr(v, 'dtype', type(v).__name__)}{_axes(v)}" for v in inputs)
         super().__init__(
             f"Node {node!r} ({op}) failed on inputs ({shapes}) with attributes {attributes}: {type(cause).__name__}: {cause}. "
             "Expected inputs that fit the published graph; check the shapes and dtypes of what you feed "

@@ -373,6 +373,15 @@ def batch_norm_inference(x: Value, scale: Value, offset: Value, mean: Value, var
     return ops.cast((ops.cast(x, wide) - mean) * factor + offset, dtype)
 
 
+def softmax(x: Value) -> Value:
+    """Exponentials over their sum, along the last axis; also where TensorFlow does not know the rank, which Keras asks for."""
+    if keras.backend.backend() == "tensorflow" and getattr(x.shape, "rank", 0) is None:
+        import tensorflow as tf
+
+        return tf.nn.softmax(x)
+    return ops.softmax(x, axis=-1)
+
+
 def gelu_plain(x: Value, *, approximate: bool) -> Value:
     """The Gaussian error linear unit; `approximate` by a tanh."""
     return ops.gelu(x, approximate=approximate)

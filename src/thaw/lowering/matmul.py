@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 import numpy
 from keras import ops
 
@@ -19,7 +20,8 @@ def transposed(np: Any, x: Value, conjugate: bool = False) -> Value:
 
 def _product(np: Any, a: Value, b: Value, dtype: str) -> Value:
     # Keras' own under PyTorch is float32 of float64, and looks at types for as long as a small product takes.
-    result = a @ b if dtype == "float64" or (dtype == "float32" and a.dtype == b.dtype) else np.matmul(a, b)
+    plain = dtype == "float64" or (dtype == "float32" and a.dtype == b.dtype and keras.backend.backend() == "torch")
+    result = a @ b if plain else np.matmul(a, b)
     if dtype_of(result) == dtype:
         return result
     return result.astype(dtype) if np is numpy else ops.cast(result, dtype)
