@@ -78,4 +78,12 @@ def vjp(function, inputs, cotangents, *, jit=False):
             else np.asarray(keras.ops.convert_to_numpy(g if not hasattr(g, "values") else keras.ops.convert_to_tensor(g)))
         )
     outputs = [outputs] if not isinstance(outputs, (list, tuple)) else list(outputs)
-    return [o if isinstance(o, np.ndarray) else keras.ops.convert_to_numpy(keras.ops.stop_gradient(o)) for o in outputs], result
+    return [o if isinstance(o, np.ndarray) else _as_numpy(keras.ops.stop_gradient(o)) for o in outputs], result
+
+
+def _as_numpy(tensor):
+    """`tensor` as an array; of one bfloat16 number TensorFlow gives numpy a scalar, which newer ones refuse."""
+    try:
+        return keras.ops.convert_to_numpy(tensor)
+    except ValueError:
+        return np.asarray(tensor.numpy())

@@ -1,5 +1,6 @@
 """Files of Keras 1, 2 and 3 become native Keras 3 models that answer as they did in the Keras that wrote them."""
 
+import functools
 import io
 import shutil
 import zipfile
@@ -19,6 +20,16 @@ from thaw.formats.keras_file.tf_calls import known_calls
 HERE = [case for case in CASES if keras.backend.backend() in case.backends]
 
 
+@functools.cache
+def runs_channels_first() -> bool:
+    """Whether the backend convolves images with their channels first: TensorFlow does on some CPUs only (by oneDNN)."""
+    try:
+        keras.ops.conv(np.ones((1, 2, 3, 3), "float32"), np.ones((2, 2, 2, 1), "float32"), data_format="channels_first")
+    except Exception:
+        return False
+    return True
+
+
 def opened(case: Case) -> Any:
     read = open_keras_saved_model if case.path.is_dir() else read_keras_file
     return read(case.path, custom_objects=case.custom_objects)
@@ -26,6 +37,8 @@ def opened(case: Case) -> Any:
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.file) for case in HERE])
 def test_file_answers_as_recorded_and_saves_as_keras3(case: Case, tmp_path: Path) -> None:
+    if case.file == "keras1_theano_functional.h5" and not runs_channels_first():
+        pytest.skip("TensorFlow has no convolution of images with their channels first on this CPU")
     model = opened(case)
     inputs, recorded = answers(case.name)
     found = flat(model.predict_on_batch(inputs))

@@ -7,6 +7,7 @@ fastest on a backend is `kernels`' business.
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -144,6 +145,8 @@ def transposed(
     pads = pads_of(padding, lengths, window, strides, dilations)
     if pads is None or not all(isinstance(n, int) for n in lengths):
         raise UnhandledValueError(op, "input_sizes", tuple(lengths), ("spatial lengths that are known while tracing",))
+    if max(dilations) > 1 and keras.backend.backend() == "tensorflow":
+        return crop_or_fill(_dilated_transposed(kernel, dy, strides, dilations), pads, lengths)
     full = ops.conv_transpose(
         dy,
         kernel,
@@ -154,6 +157,23 @@ def transposed(
         dilation_rate=tuple(dilations) if len(set(dilations)) > 1 else dilations[0],
     )
     return crop_or_fill(full, pads, lengths)
+
+
+def _dilated_transposed(kernel: Value, dy: Value, strides: Sequence[int], dilations: Sequence[int]) -> Value:
+    """A transposed convolution as a plain one of `dy` spread out by zeros: TensorFlow has no dilated one on every CPU."""
+    rank = len(strides)
+    for axis, stride in enumerate(strides, 1):
+        if stride > 1:
+            spread = ops.expand_dims(dy, axis + 1)
+            spread = ops.pad(spread, [(0, stride - 1) if a == axis + 1 else (0, 0) for a in range(rank + 3)])
+            shape = [-1, *(int(n or 0) for n in static_shape(dy)[1:])]
+            shape[axis] *= stride
+            dy = ops.reshape(spread, shape)[(slice(None),) * axis + (slice(0, shape[axis] - stride + 1),)]
+    reach = [(int(k or 0) - 1) * d for k, d in zip(static_shape(kernel)[:rank], dilations, strict=True)]
+    flipped = ops.swapaxes(ops.flip(kernel, axis=tuple(range(rank))), -1, -2)
+    return kernels.convolution_plain(
+        pad(dy, tuple((r, r) for r in reach)), flipped, strides=(1,) * rank, padding="VALID", dilations=dilations
+    )
 
 
 def crop_or_fill(full: Value, pads: Pads, sizes: Sequence[int]) -> Value:
