@@ -1,5 +1,6 @@
 """Segments that are computed twice: the same results and gradients, and what cannot be repeated runs once."""
 
+import gc
 from pathlib import Path
 
 import keras
@@ -112,3 +113,18 @@ def test_every_step_is_in_one_segment_and_random_ones_stand_alone():
         assert sorted(i for s in found for i in (*s.reads, *s.inside, *s.assigns)) == list(range(len(plan.steps)))
         repeated = [plan.steps[i] for s in found for i in s.inside]
         assert repeated and not any("Random" in s.node.op or s.lowering.context for s in repeated)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="only PyTorch computes again by calling Python again")
+def test_what_was_computed_again_is_given_back_at_once_P4():
+    layer = thaw.KerasLayer(ROOT / "samples" / "digits", trainable=True, remat=3)
+    rows = 37
+    images = keras.ops.convert_to_tensor(np.resize(IMAGES, (rows, *IMAGES.shape[1:])))
+    gc.collect()
+    gc.disable()
+    try:
+        keras.ops.sum(layer(images, training=True)).backward()
+        tensors = [o for o in gc.get_objects() if keras.ops.is_tensor(o) and o is not images]
+        assert not [tuple(t.shape) for t in tensors if t.ndim and t.shape[0] == rows]
+    finally:
+        gc.enable()

@@ -99,9 +99,16 @@ def _run_repeatably(plan: Plan, context: Context, values: list[Value], segment: 
             for index in segment.inside:
                 plan.advance(index, context, local)
         except LoweringError as error:
-            if again and error.__cause__ is not None:  # what worked the first time: PyTorch says that it has all it wants
-                raise error.__cause__ from None
-            raise
+            cause = error.__cause__
+            if not again or cause is None:
+                raise
+            # What worked the first time: PyTorch says that it has all it wants. Errors that hold each other would hold the frames,
+            # and these all that was computed again, until garbage is collected.
+            error.__cause__ = error.__context__ = None
+            try:
+                raise cause from None
+            finally:
+                del cause
         again.append(True)
         tensors[:] = [n for n in segment.given if keras.ops.is_tensor(local[n])]
         known.update((n, local[n]) for n in segment.given if not keras.ops.is_tensor(local[n]))
