@@ -102,8 +102,8 @@ def _run_repeatably(plan: Plan, context: Context, values: list[Value], segment: 
             cause = error.__cause__
             if not again or cause is None:
                 raise
-            # What worked the first time: PyTorch says that it has all it wants. Errors that hold each other would hold the frames,
-            # and these all that was computed again, until garbage is collected.
+            # What worked the first time: PyTorch says that it has all it wants. Errors that hold each other would hold the
+            # frames, and these all that was computed again, until garbage is collected.
             error.__cause__ = error.__context__ = None
             try:
                 raise cause from None
