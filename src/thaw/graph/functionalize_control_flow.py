@@ -31,7 +31,7 @@ from thaw.graph.frames import (
 )
 from thaw.graph.guards import Guard, Guards
 from thaw.graph.ir import Attribute, Graph, Node, Tensor
-from thaw.graph.prune import ASSIGNMENTS, TABLE_WRITES
+from thaw.graph.prune import EFFECTS
 
 DEEPEST = 50
 """Loops and conditions nested deeper than this are refused."""
@@ -49,7 +49,7 @@ def functionalize(graph: Graph) -> Graph:
     graph = _with_value_indices(graph)
     seeds = [t.node for t in graph.outputs if t.node in graph.nodes] + [u for u in graph.updates if u in graph.nodes]
     ordered = sort(graph.nodes, seeds, graph.name)
-    effects = [n for n in ordered if graph.nodes[n].op in ASSIGNMENTS or graph.nodes[n].op in TABLE_WRITES]
+    effects = [n for n in ordered if graph.nodes[n].op in EFFECTS]
     grouping = {u for u in graph.updates if u in graph.nodes and graph.nodes[u].op == "NoOp"}  # its members are effects
     effects += [u for u in dict.fromkeys(graph.updates) if u in graph.nodes and u not in grouping and u not in set(effects)]
     if not any(graph.nodes[n].op in V1_CONTROL_FLOW for n in ordered):

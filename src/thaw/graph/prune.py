@@ -20,15 +20,13 @@ TABLE_WRITES = frozenset({"LookupTableInsertV2", "LookupTableInsert", "LookupTab
 """Ops that change a table."""
 
 EFFECTS = ASSIGNMENTS | TABLE_WRITES
+"""Ops with an effect that outlives the call."""
 
 
 def has_effect(node: Node, library: Mapping[str, Graph]) -> bool:
     """Whether running `node` changes a variable or a table, itself or in a body, branch or function that it runs."""
-    if node.op in EFFECTS:
-        return True
-    inner = bodies(node, library)
-    seen = set(map(id, inner))
-    stack = [n for body in inner for n in body.nodes.values()]
+    seen: set[int] = set()
+    stack = [node]
     while stack:
         current = stack.pop()
         if current.op in EFFECTS:

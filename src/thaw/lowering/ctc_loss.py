@@ -4,6 +4,8 @@ On the host, since lengths of labels are data. The gradient is not that of the s
 TensorFlow. Imports the registry and the way to the host.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from keras import ops
 
@@ -108,34 +110,25 @@ def losses(
     return loss + carried, gradient
 
 
-@lowering("CTCLoss")
-def ctc_loss(
-    inputs: Value,
-    labels_indices: Value,
-    labels_values: Value,
-    sequence_length: Value,
-    *,
-    preprocess_collapse_repeated: bool = False,
-    ctc_merge_repeated: bool = True,
-    ignore_longer_outputs_than_inputs: bool = False,
-) -> tuple[Value, Value]:
-    """The negated log likelihood of labels, the last class being the blank; and its gradient."""
-    flags = (preprocess_collapse_repeated, ctc_merge_repeated, ignore_longer_outputs_than_inputs)
-    last = int(inputs.shape[2]) - 1
-    return losses("CTCLoss", inputs, labels_indices, labels_values, sequence_length, last, *flags)
+def _loss_op(op: str, line: str, blank_of: Callable[[int], int]) -> None:
+    def ctc_loss(
+        inputs: Value,
+        labels_indices: Value,
+        labels_values: Value,
+        sequence_length: Value,
+        *,
+        preprocess_collapse_repeated: bool = False,
+        ctc_merge_repeated: bool = True,
+        ignore_longer_outputs_than_inputs: bool = False,
+    ) -> tuple[Value, Value]:
+        flags = (preprocess_collapse_repeated, ctc_merge_repeated, ignore_longer_outputs_than_inputs)
+        return losses(op, inputs, labels_indices, labels_values, sequence_length, blank_of(int(inputs.shape[2])), *flags)
+
+    ctc_loss.__doc__ = line
+    lowering(op)(ctc_loss)
 
 
-@lowering("CTCLossV2")
-def ctc_loss_v2(
-    inputs: Value,
-    labels_indices: Value,
-    labels_values: Value,
-    sequence_length: Value,
-    *,
-    preprocess_collapse_repeated: bool = False,
-    ctc_merge_repeated: bool = True,
-    ignore_longer_outputs_than_inputs: bool = False,
-) -> tuple[Value, Value]:
-    """CTCLoss with the first class as the blank."""
-    flags = (preprocess_collapse_repeated, ctc_merge_repeated, ignore_longer_outputs_than_inputs)
-    return losses("CTCLossV2", inputs, labels_indices, labels_values, sequence_length, 0, *flags)
+_loss_op(
+    "CTCLoss", "The negated log likelihood of labels, the last class being the blank; and its gradient.", lambda count: count - 1
+)
+_loss_op("CTCLossV2", "CTCLoss with the first class as the blank.", lambda count: 0)

@@ -349,70 +349,49 @@ def sparse_reduce_max(
     return dense
 
 
-@lowering("SparseReduceMaxSparse", host=True, gradient="none")
-def sparse_reduce_max_sparse(
-    input_indices: np.ndarray,
-    input_values: np.ndarray,
-    input_shape: np.ndarray,
-    reduction_axes: np.ndarray,
-    *,
-    keep_dims: bool = False,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The greatest values of a sparse tensor over axes, sparse."""
-    return _reduced_parts(input_indices, input_values, input_shape, reduction_axes, keep_dims, np.maximum)
+def _sparse_reduction(op: str, line: str, ufunc: np.ufunc) -> None:
+    def reduce_sparse(
+        input_indices: np.ndarray,
+        input_values: np.ndarray,
+        input_shape: np.ndarray,
+        reduction_axes: np.ndarray,
+        *,
+        keep_dims: bool = False,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return _reduced_parts(input_indices, input_values, input_shape, reduction_axes, keep_dims, ufunc)
+
+    reduce_sparse.__doc__ = line
+    lowering(op, host=True, gradient="none")(reduce_sparse)
 
 
-@lowering("SparseReduceSumSparse", host=True, gradient="none")
-def sparse_reduce_sum_sparse(
-    input_indices: np.ndarray,
-    input_values: np.ndarray,
-    input_shape: np.ndarray,
-    reduction_axes: np.ndarray,
-    *,
-    keep_dims: bool = False,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The sums of a sparse tensor over axes, sparse."""
-    return _reduced_parts(input_indices, input_values, input_shape, reduction_axes, keep_dims, np.add)
+_sparse_reduction("SparseReduceMaxSparse", "The greatest values of a sparse tensor over axes, sparse.", np.maximum)
+_sparse_reduction("SparseReduceSumSparse", "The sums of a sparse tensor over axes, sparse.", np.add)
 
 
-def _both(
-    ufunc: np.ufunc, a_indices: np.ndarray, a_values: np.ndarray, b_indices: np.ndarray, b_values: np.ndarray, shape: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """`ufunc` of two sparse tensors of one shape; what one of them lacks is 0."""
-    sizes = tuple(int(n) for n in shape)
-    first, second = flat_positions(a_indices, sizes), flat_positions(b_indices, sizes)
-    places = np.union1d(first, second)
-    left, right = np.zeros(len(places), a_values.dtype), np.zeros(len(places), b_values.dtype)
-    left[np.searchsorted(places, first)] = a_values
-    right[np.searchsorted(places, second)] = b_values
-    indices = np.stack(np.unravel_index(places, sizes), axis=1).astype(np.int64).reshape(-1, len(sizes))
-    return indices, ufunc(left, right)
+def _sparse_choice(op: str, line: str, ufunc: np.ufunc) -> None:
+    def choose(
+        a_indices: np.ndarray,
+        a_values: np.ndarray,
+        a_shape: np.ndarray,
+        b_indices: np.ndarray,
+        b_values: np.ndarray,
+        b_shape: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        sizes = tuple(int(n) for n in a_shape)
+        first, second = flat_positions(a_indices, sizes), flat_positions(b_indices, sizes)
+        places = np.union1d(first, second)
+        left, right = np.zeros(len(places), a_values.dtype), np.zeros(len(places), b_values.dtype)
+        left[np.searchsorted(places, first)] = a_values
+        right[np.searchsorted(places, second)] = b_values
+        indices = np.stack(np.unravel_index(places, sizes), axis=1).astype(np.int64).reshape(-1, len(sizes))
+        return indices, ufunc(left, right)
+
+    choose.__doc__ = line
+    lowering(op, host=True, gradient="none")(choose)
 
 
-@lowering("SparseSparseMaximum", host=True, gradient="none")
-def sparse_sparse_maximum(
-    a_indices: np.ndarray,
-    a_values: np.ndarray,
-    a_shape: np.ndarray,
-    b_indices: np.ndarray,
-    b_values: np.ndarray,
-    b_shape: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The greater of two sparse tensors, element by element."""
-    return _both(np.maximum, a_indices, a_values, b_indices, b_values, a_shape)
-
-
-@lowering("SparseSparseMinimum", host=True, gradient="none")
-def sparse_sparse_minimum(
-    a_indices: np.ndarray,
-    a_values: np.ndarray,
-    a_shape: np.ndarray,
-    b_indices: np.ndarray,
-    b_values: np.ndarray,
-    b_shape: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The lesser of two sparse tensors, element by element."""
-    return _both(np.minimum, a_indices, a_values, b_indices, b_values, a_shape)
+_sparse_choice("SparseSparseMaximum", "The greater of two sparse tensors, element by element; what one lacks is 0.", np.maximum)
+_sparse_choice("SparseSparseMinimum", "The lesser of two sparse tensors, element by element; what one lacks is 0.", np.minimum)
 
 
 @lowering("SparseSoftmax", static=("sp_indices", "sp_shape"))

@@ -211,58 +211,38 @@ _scatter_ops("max", "Max", "Keeps the greater.")
 _scatter_ops("min", "Min", "Keeps the smaller.")
 
 
-@lowering("ResourceStridedSliceAssign", context=True, stateful=True, static=("begin", "end", "strides"), gradient="none")
-def assign_slice(
-    context: Context,
-    ref: Handle,
-    begin: Value,
-    end: Value,
-    strides: Value,
-    value: Value,
-    *,
-    begin_mask: int = 0,
-    end_mask: int = 0,
-    ellipsis_mask: int = 0,
-    new_axis_mask: int = 0,
-    shrink_axis_mask: int = 0,
-) -> Value:
-    """Puts `value` in place of a slice."""
-    masks = {
-        "begin_mask": begin_mask,
-        "end_mask": end_mask,
-        "ellipsis_mask": ellipsis_mask,
-        "new_axis_mask": new_axis_mask,
-        "shrink_axis_mask": shrink_axis_mask,
-    }
-    context.assign(ref.key, strided_slice_update(context.read(ref.key), begin, end, strides, value, **masks))
-    return ()
+def _slice_assignment(op: str, line: str, answers: bool) -> None:
+    def assign_slice(
+        context: Context,
+        ref: Handle,
+        begin: Value,
+        end: Value,
+        strides: Value,
+        value: Value,
+        *,
+        begin_mask: int = 0,
+        end_mask: int = 0,
+        ellipsis_mask: int = 0,
+        new_axis_mask: int = 0,
+        shrink_axis_mask: int = 0,
+    ) -> Value:
+        masks = {
+            "begin_mask": begin_mask,
+            "end_mask": end_mask,
+            "ellipsis_mask": ellipsis_mask,
+            "new_axis_mask": new_axis_mask,
+            "shrink_axis_mask": shrink_axis_mask,
+        }
+        value = _value(context, value)
+        context.assign(ref.key, strided_slice_update(context.read(ref.key), begin, end, strides, value, **masks))
+        return ref if answers else ()
+
+    assign_slice.__doc__ = line
+    lowering(op, context=True, stateful=True, static=("begin", "end", "strides"), gradient="none")(assign_slice)
 
 
-@lowering("StridedSliceAssign", context=True, stateful=True, static=("begin", "end", "strides"), gradient="none")
-def assign_slice_of_reference(
-    context: Context,
-    ref: Handle,
-    begin: Value,
-    end: Value,
-    strides: Value,
-    value: Value,
-    *,
-    begin_mask: int = 0,
-    end_mask: int = 0,
-    ellipsis_mask: int = 0,
-    new_axis_mask: int = 0,
-    shrink_axis_mask: int = 0,
-) -> Value:
-    """Puts `value` in place of a slice of a TF1 variable."""
-    masks = {
-        "begin_mask": begin_mask,
-        "end_mask": end_mask,
-        "ellipsis_mask": ellipsis_mask,
-        "new_axis_mask": new_axis_mask,
-        "shrink_axis_mask": shrink_axis_mask,
-    }
-    assign_slice(context, ref, begin, end, strides, _value(context, value), **masks)
-    return ref
+_slice_assignment("ResourceStridedSliceAssign", "Puts `value` in place of a slice.", answers=False)
+_slice_assignment("StridedSliceAssign", "Puts `value` in place of a slice of a TF1 variable.", answers=True)
 
 
 @lowering("RefSelect", context=True, stateful=True, static=("index",), gradient="none")
