@@ -169,12 +169,7 @@ class KerasLayer(Tapped, TrainableTree, keras.Model):  # type: ignore[misc]
             )
             self._runtime: Runtime = choose(artifact, choice)
             self._runtime.pending = pending
-            if self._runtime.program.lost:
-                warnings.warn(
-                    f"{self.handle!r} has no {listed(self._runtime.program.lost)} in its graph for training: training steps "
-                    "run the graph that serves, whose moving statistics stay and whose dropout is absent.",
-                    stacklevel=2,
-                )
+            self._warn_of_lost(stacklevel=3)
             self._inner = self._build_tree({} if sharing is None else sharing._runtime.weights)
             if sharing is not None:
                 self._runtime.losses = None  # they hang on the variables already
@@ -195,6 +190,14 @@ class KerasLayer(Tapped, TrainableTree, keras.Model):  # type: ignore[misc]
                 weight.variable.trainable = weight.source.name in names
 
     # Making
+
+    def _warn_of_lost(self, *, stacklevel: int) -> None:
+        if self._runtime.program.lost:
+            warnings.warn(
+                f"{self.handle!r} has no {listed(self._runtime.program.lost)} in its graph for training: training steps run the "
+                "graph that serves, whose moving statistics stay and whose dropout is absent.",
+                stacklevel=stacklevel,
+            )
 
     def _build_tree(self, shared: Mapping[str, Weight]) -> list[InnerLayer]:
         """Makes the inner layers and their variables; those of `shared`, by key, are another layer's."""
@@ -388,12 +391,7 @@ class KerasLayer(Tapped, TrainableTree, keras.Model):  # type: ignore[misc]
                 raise
             finally:
                 self._runtime.pending = pending
-        if self._runtime.program.lost:
-            warnings.warn(
-                f"{self.handle!r} has no {listed(self._runtime.program.lost)} in its graph for training: training steps run the "
-                "graph that serves, whose moving statistics stay and whose dropout is absent.",
-                stacklevel=2,
-            )
+        self._warn_of_lost(stacklevel=3)
         batch = next((v.shape[0] for v in flat if len(getattr(v, "shape", ())) > 0), None)
         compute = self.compute_dtype
 

@@ -24,7 +24,7 @@ from thaw.trainable.watch import drop_spare
 
 CALLS = ("fit", "evaluate", "predict", "train_on_batch", "test_on_batch", "predict_on_batch")
 LONG_CALLS = ("fit", "evaluate", "predict")
-Encode: TypeAlias = Callable[[Any], Any]
+Encode: TypeAlias = Callable[[Any, Pack], Any]
 _open: list[bool] = []
 
 
@@ -59,11 +59,11 @@ def _packing(method: Callable[..., Any]) -> Callable[..., Any]:
         if not layers:
             return method(self, *args, **kwargs)
         kept = Kept(repeated=method.__name__ == "fit")
-        encoders = _encoder(self, layers, kept.pack), _encoder(self, layers, pack)
+        encode = _encoder(self, layers)
         failure_on_host()  # of an earlier call
         try:
-            args = tuple(_packed(value, *encoders) for value in args)
-            kwargs = {name: _packed(value, *encoders) for name, value in kwargs.items()}
+            args = tuple(_packed(value, encode, kept.pack) for value in args)
+            kwargs = {name: _packed(value, encode, kept.pack) for name, value in kwargs.items()}
             return method(self, *args, **kwargs)
         except Exception as error:
             # A compiled step tells of an error on the host in its own words, and in the backend's own class.
@@ -85,15 +85,15 @@ def _packing_call(method: Callable[..., Any]) -> Callable[..., Any]:
         if any(_has_strings(value) for value in args) and not getattr(self, "takes_strings", False):
             layers = text_layers(self)
             if layers:
-                encode = _encoder(self, layers, pack)
-                args = tuple(_packed(value, encode, encode) for value in args)
+                encode = _encoder(self, layers)
+                args = tuple(_packed(value, encode) for value in args)
         return method(self, *args, **kwargs)
 
     return call
 
 
-def _encoder(model: keras.Model, layers: list[Any], pack: Pack) -> Encode:
-    """What turns texts into numbers for `model`, whose inputs are made to take them, by way of `pack`.
+def _encoder(model: keras.Model, layers: list[Any]) -> Encode:
+    """What turns texts into numbers for `model`, whose inputs are made to take them, by way of a `pack`.
 
     With room for as many tokens as the one text layer makes of them, or else as there are words. Under TensorFlow a model with
     string inputs gets TensorFlow's own strings.
@@ -101,13 +101,13 @@ def _encoder(model: keras.Model, layers: list[Any], pack: Pack) -> Encode:
     inputs = [t for inner in hooks.all_layers(model) for t in _inputs(inner) if t.dtype == "string"]
     if keras.backend.backend() == "tensorflow":
         if inputs:
-            return lambda texts: keras.ops.convert_to_tensor(as_strings(texts), dtype="string")
+            return lambda texts, pack: keras.ops.convert_to_tensor(as_strings(texts), dtype="string")
     else:
         for tensor in inputs:
             # Packed: uint8, two axes more. What is saved of an Input is its layer's config, which stays as it was.
             tensor._dtype = "uint8"
             tensor._shape = (*tensor.shape, None, None)
-    return functools.partial(layers[0].encoded, pack=pack) if len(layers) == 1 else lambda texts: pack(texts, None)
+    return layers[0].encoded if len(layers) == 1 else lambda texts, pack: pack(texts, None)
 
 
 def _inputs(layer: Any) -> list[Any]:
@@ -135,18 +135,18 @@ def _has_strings(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and any(_has_strings(v) for v in value)
 
 
-def _packed(value: Any, encode: Encode, encode_batch: Encode) -> Any:
-    """`value` with texts encoded, in nests too; in datasets and generators each batch by `encode_batch`."""
+def _packed(value: Any, encode: Encode, pack: Pack = pack) -> Any:
+    """`value` with texts encoded by way of `pack`, in nests too; batches of datasets and generators always into bytes."""
     if _is_text(value):
-        return encode(np.asarray(value, dtype=object))
+        return encode(np.asarray(value, dtype=object), pack)
     if isinstance(value, dict):
-        return {key: _packed(part, encode, encode_batch) for key, part in value.items()}
+        return {key: _packed(part, encode, pack) for key, part in value.items()}
     if type(value) in {list, tuple}:
-        return type(value)(_packed(part, encode, encode_batch) for part in value)
+        return type(value)(_packed(part, encode, pack) for part in value)
     if isinstance(value, keras.utils.PyDataset):
-        return value if isinstance(value, PackedDataset) else PackedDataset(value, encode_batch)
+        return value if isinstance(value, PackedDataset) else PackedDataset(value, encode)
     if isinstance(value, GeneratorType):
-        return (_packed(batch, encode_batch, encode_batch) for batch in value)
+        return (_packed(batch, encode) for batch in value)
     return value
 
 
@@ -163,7 +163,7 @@ class PackedDataset(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __getitem__(self, index: int) -> Any:
         """The batch, packed."""
-        return _packed(self._dataset[index], self._encode, self._encode)
+        return _packed(self._dataset[index], self._encode)
 
     @property
     def num_batches(self) -> int | None:

@@ -23,6 +23,7 @@ from thaw.lowering.windows import (
     fold,
     from_last,
     pad,
+    padded,
     pads_of,
     resolve,
     spatial,
@@ -162,18 +163,10 @@ def transposed(
 def _dilated_transposed(kernel: Value, dy: Value, strides: Sequence[int], dilations: Sequence[int]) -> Value:
     """A transposed convolution as a plain one of `dy` spread out by zeros: TensorFlow has no dilated one on every CPU."""
     rank = len(strides)
-    for axis, stride in enumerate(strides, 1):
-        if stride > 1:
-            spread = ops.expand_dims(dy, axis + 1)
-            spread = ops.pad(spread, [(0, stride - 1) if a == axis + 1 else (0, 0) for a in range(rank + 3)])
-            shape = [-1, *(int(n or 0) for n in static_shape(dy)[1:])]
-            shape[axis] *= stride
-            dy = ops.reshape(spread, shape)[(slice(None),) * axis + (slice(0, shape[axis] - stride + 1),)]
-    reach = [(int(k or 0) - 1) * d for k, d in zip(static_shape(kernel)[:rank], dilations, strict=True)]
+    reach = [0, *((int(k or 0) - 1) * d for k, d in zip(static_shape(kernel)[:rank], dilations, strict=True)), 0]
+    wide = padded(dy, 0, reach, reach, [0, *(s - 1 for s in strides), 0])
     flipped = ops.swapaxes(ops.flip(kernel, axis=tuple(range(rank))), -1, -2)
-    return kernels.convolution_plain(
-        pad(dy, tuple((r, r) for r in reach)), flipped, strides=(1,) * rank, padding="VALID", dilations=dilations
-    )
+    return kernels.convolution_plain(wide, flipped, strides=(1,) * rank, padding="VALID", dilations=dilations)
 
 
 def crop_or_fill(full: Value, pads: Pads, sizes: Sequence[int]) -> Value:

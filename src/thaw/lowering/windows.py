@@ -1,7 +1,8 @@
 """The geometry of sliding windows: data formats, strides, SAME padding, as TensorFlow means them.
 
 Convolutions, pools and patches share it. Everything computes channels last; `to_last` and `from_last` stand around what
-came channels first, which compilers and PyTorch's views make free. Imports keras and the values.
+came channels first, which compilers and PyTorch's views make free. Imports keras, the values and
+what applies to them elementwise.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from thaw.errors import UnhandledValueError
+from thaw.lowering.elementwise import apply
 from thaw.lowering.values import Value, static_shape
 
 Pads: TypeAlias = tuple[tuple[int, int], ...]
@@ -89,6 +91,32 @@ def pads_of(
         return None
     rows = zip(sizes, window, strides, dilations, strict=True)
     return tuple(same_pads(int(n), k, s, d) for n, k, s, d in rows)
+
+
+def padded(x: Value, value: Any, low: Sequence[int], high: Sequence[int], interior: Sequence[int]) -> Value:
+    """`x` with `value` before, after and between its elements; negative widths cut."""
+    shape = static_shape(x)
+
+    def function(np: Any, x: Value) -> Value:
+        for axis, between in enumerate(interior):
+            if between and (shape[axis] or 0) > 1:
+                wide = np.pad(np.expand_dims(x, axis + 1), _widths(x, axis, between), constant_values=value)
+                own = [-1 if n is None else n for n in wide.shape]
+                length = own[axis] * own[axis + 1]
+                x = np.reshape(wide, (*own[:axis], length, *own[axis + 2 :]))
+                x = x[(slice(None),) * axis + (slice(0, length - between),)]
+        widths = [(max(lo, 0), max(hi, 0)) for lo, hi in zip(low, high, strict=True)]
+        if any(map(any, widths)):
+            x = np.pad(x, widths, constant_values=value)
+        if any(n < 0 for n in (*low, *high)):
+            x = x[tuple(slice(max(-lo, 0), min(hi, 0) or None) for lo, hi in zip(low, high, strict=True))]
+        return x
+
+    return apply(function, x)
+
+
+def _widths(x: Value, axis: int, between: int) -> list[tuple[int, int]]:
+    return [(0, between if i == axis + 1 else 0) for i in range(len(x.shape) + 1)]
 
 
 def pad(x: Value, pads: Pads, value: float = 0.0) -> Value:

@@ -7,7 +7,6 @@ XlaCallModule (native serialization) holds a compiled program instead of ops and
 import math
 import string
 from collections.abc import Sequence
-from typing import Any
 
 import numpy
 from keras import ops
@@ -18,6 +17,7 @@ from thaw.lowering.elementwise import apply
 from thaw.lowering.matmul import einsum
 from thaw.lowering.registry import lowering
 from thaw.lowering.values import Value, cast, dtype_of, is_host, on_device, sizes, static_shape
+from thaw.lowering.windows import padded
 
 
 def numbers_of(op: str, data: str | bytes) -> dict[int, list[int]]:
@@ -83,32 +83,6 @@ def xla_dot_v2(lhs: Value, rhs: Value, *, dimension_numbers: str | bytes, prefer
     """As XlaDot, in a dtype of its own."""
     lhs, rhs = as_dtype(lhs, preferred_element_type), as_dtype(rhs, preferred_element_type)
     return _dot("XlaDotV2", lhs, rhs, dimension_numbers)
-
-
-def padded(x: Value, value: Any, low: Sequence[int], high: Sequence[int], interior: Sequence[int]) -> Value:
-    """`x` with `value` before, after and between its elements; negative widths cut."""
-    shape = static_shape(x)
-
-    def function(np: Any, x: Value) -> Value:
-        for axis, between in enumerate(interior):
-            if between and (shape[axis] or 0) > 1:
-                wide = np.pad(np.expand_dims(x, axis + 1), _widths(x, axis, between), constant_values=value)
-                own = list(wide.shape)
-                length = own[axis] * own[axis + 1]
-                x = np.reshape(wide, (*own[:axis], length, *own[axis + 2 :]))
-                x = x[(slice(None),) * axis + (slice(0, length - between),)]
-        widths = [(max(lo, 0), max(hi, 0)) for lo, hi in zip(low, high, strict=True)]
-        if any(map(any, widths)):
-            x = np.pad(x, widths, constant_values=value)
-        if any(n < 0 for n in (*low, *high)):
-            x = x[tuple(slice(max(-lo, 0), min(hi, 0) or None) for lo, hi in zip(low, high, strict=True))]
-        return x
-
-    return apply(function, x)
-
-
-def _widths(x: Value, axis: int, between: int) -> list[tuple[int, int]]:
-    return [(0, between if i == axis + 1 else 0) for i in range(len(x.shape) + 1)]
 
 
 @lowering("XlaPad", static=("padding_value", "padding_low", "padding_high", "padding_interior"), ignored=("Tindices",))

@@ -15,7 +15,8 @@ from thaw.lowering import kernels
 from thaw.lowering.registry import lowering
 from thaw.lowering.run import Context
 from thaw.lowering.values import Value, dtype_of, on_device, sizes
-from thaw.lowering.xla import known_shape, numbers_of, padded
+from thaw.lowering.windows import padded
+from thaw.lowering.xla import known_shape, numbers_of
 from thaw.lowering.xla_reducers import MOST_OFFSETS, REDUCERS, only_op
 
 WRITES = ("set", "sum", "max", "min")

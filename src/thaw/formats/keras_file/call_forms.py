@@ -5,12 +5,15 @@ Parameters have TensorFlow's names, since configs give arguments by name. Import
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras import ops
 
-__all__ = ["Function", "Sizes", "binary", "dtype_name", "flipped", "numbers", "reducer", "reshaped", "unary"]
+__all__ = [
+    "Function", "Sizes", "binary", "dtype_name", "flipped", "numbers", "only_last", "pooler", "reducer", "reshaped", "unary",
+]  # fmt: skip
 
 Function = Callable[..., Any]
 
@@ -88,6 +91,26 @@ def reducer(reduce: Function) -> Function:
     return reduced
 
 
+def only_last(data_format: str) -> None:
+    """Refuses tensors whose channels are not last."""
+    if data_format != "NHWC":
+        raise ValueError(f"data_format={data_format!r} has no counterpart, only 'NHWC'")
+
+
+def pooler(pool: Function) -> Function:
+    """A pool over space, whose sizes are one number, two, or four with those of batch and channels."""
+
+    def pooled(input: Any, ksize: Any, strides: Any, padding: str, data_format: str = "NHWC") -> Any:
+        only_last(data_format)
+        sides = [numbers(value) for value in (ksize, strides)]
+        sides = [value[1:3] if isinstance(value, tuple) and len(value) == 4 else value for value in sides]
+        # One number where it says all: a saved operation gets tuples back as lists, which JAX does not take.
+        sides = [value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value for value in sides]
+        return pool(input, sides[0], strides=sides[1], padding=padding.lower())
+
+    return pooled
+
+
 def reshaped(tensor: Any, shape: Any) -> Any:
     """`tensor` in another shape; a size that is not known takes the place of the -1, whose own size is then worked out."""
     sizes = list(numbers(shape))
@@ -96,12 +119,5 @@ def reshaped(tensor: Any, shape: Any) -> Any:
         known = [size for size in sizes if size not in (None, -1)]
         if sizes[0] is not None or sizes.count(None) > 1 or None in inner:
             raise ValueError(f"tf.reshape to {sizes} of a tensor of the shape {tuple(tensor.shape)} has no counterpart")
-        sizes[sizes.index(-1)] = _product(inner) // max(_product(known), 1)
+        sizes[sizes.index(-1)] = math.prod(inner) // max(math.prod(known), 1)
     return ops.reshape(tensor, tuple(-1 if size is None else size for size in sizes))
-
-
-def _product(sizes: Any) -> int:
-    total = 1
-    for size in sizes:
-        total *= int(size)
-    return total

@@ -13,7 +13,18 @@ from typing import Any
 import keras
 from keras import ops
 
-from thaw.formats.keras_file.call_forms import Function, Sizes, binary, dtype_name, flipped, numbers, reducer, reshaped, unary
+from thaw.formats.keras_file.call_forms import (
+    Function,
+    Sizes,
+    binary,
+    dtype_name,
+    flipped,
+    numbers,
+    pooler,
+    reducer,
+    reshaped,
+    unary,
+)
 from thaw.formats.keras_file.tf_raw_calls import RAW_CALLS, attributes, strided_slice
 
 __all__ = ["is_known_call", "known_calls", "run_call"]
@@ -104,19 +115,6 @@ def _norm(tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: Any =
     if ord == 1 and not pair:
         return ops.sum(ops.abs(tensor), axis=axes, keepdims=keep)
     raise ValueError(f"tf.norm(ord={ord!r}, axis={axis!r}) has no counterpart")
-
-
-def _pool(pool: Function) -> Function:
-    def pooled(input: Any, ksize: Any, strides: Any, padding: str, data_format: str = "NHWC") -> Any:
-        if data_format != "NHWC":
-            raise ValueError(f"data_format={data_format!r} has no counterpart, only 'NHWC'")
-        sides = [numbers(value) for value in (ksize, strides)]
-        sides = [value[1:3] if isinstance(value, tuple) and len(value) == 4 else value for value in sides]
-        # One number where it says all: a saved operation gets tuples back as lists, which JAX does not take.
-        sides = [value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value for value in sides]
-        return pool(input, sides[0], strides=sides[1], padding=padding.lower())
-
-    return pooled
 
 
 def _split(value: Any, num_or_size_splits: Any, axis: int = 0) -> Any:
@@ -328,8 +326,8 @@ _TABLE: dict[str, Function] = {
     "nn.space_to_depth": lambda input, block_size, data_format="NHWC": RAW_CALLS["SpaceToDepth"](
         input, block_size=block_size, data_format=data_format
     ),
-    "nn.max_pool2d": _pool(ops.max_pool),
-    "nn.avg_pool2d": _pool(ops.average_pool),
+    "nn.max_pool2d": pooler(ops.max_pool),
+    "nn.avg_pool2d": pooler(ops.average_pool),
     "image.rgb_to_grayscale": lambda images: ops.image.rgb_to_grayscale(images),
     "image.flip_left_right": lambda image: ops.flip(image, axis=-2),
     "image.flip_up_down": lambda image: ops.flip(image, axis=-3),

@@ -12,7 +12,18 @@ from typing import Any
 
 from keras import ops
 
-from thaw.formats.keras_file.call_forms import Function, Sizes, binary, dtype_name, numbers, reducer, reshaped, unary
+from thaw.formats.keras_file.call_forms import (
+    Function,
+    Sizes,
+    binary,
+    dtype_name,
+    numbers,
+    only_last,
+    pooler,
+    reducer,
+    reshaped,
+    unary,
+)
 
 __all__ = ["RAW_CALLS", "attributes", "strided_slice"]
 
@@ -82,7 +93,7 @@ def _matmul(
 
 
 def _depth_to_space(input: Any, *, block_size: int, data_format: str = "NHWC") -> Any:
-    _only_last(data_format)
+    only_last(data_format)
     _, rows, columns, depth = input.shape
     depth //= block_size**2
     parts = ops.reshape(input, (-1, rows, columns, block_size, block_size, depth))
@@ -90,27 +101,16 @@ def _depth_to_space(input: Any, *, block_size: int, data_format: str = "NHWC") -
 
 
 def _space_to_depth(input: Any, *, block_size: int, data_format: str = "NHWC") -> Any:
-    _only_last(data_format)
+    only_last(data_format)
     _, rows, columns, depth = input.shape
     rows, columns = rows // block_size, columns // block_size
     parts = ops.reshape(input, (-1, rows, block_size, columns, block_size, depth))
     return ops.reshape(ops.transpose(parts, (0, 1, 3, 2, 4, 5)), (-1, rows, columns, depth * block_size**2))
 
 
-def _only_last(data_format: str) -> None:
-    if data_format != "NHWC":
-        raise ValueError(f"data_format={data_format!r} has no counterpart, only 'NHWC'")
-
-
 def _pool(pool: Function) -> Function:
-    def pooled(value: Any, *, ksize: Any, strides: Any, padding: str, data_format: str = "NHWC", **_: Any) -> Any:
-        _only_last(data_format)
-        sides = [tuple(sizes[1:3]) for sizes in (ksize, strides)]
-        # One number where it says all: a saved operation gets tuples back as lists, which JAX does not take.
-        size, stride = (side[0] if len(set(side)) == 1 else side for side in sides)
-        return pool(value, size, strides=stride, padding=padding.lower())
-
-    return pooled
+    pooled = pooler(pool)
+    return lambda value, *, ksize, strides, padding, data_format="NHWC", **_: pooled(value, ksize, strides, padding, data_format)
 
 
 def _resize(method: str) -> Function:
