@@ -1,9 +1,9 @@
 """Kernels where `keras.ops` is measurably slower than the backend, or differs from TensorFlow. Public faces only.
 
 The one file of the op table that may touch jax, torch and tensorflow: lazily, inside functions, and only the backend that
-Keras runs on. Each kernel has a plain twin in `keras.ops` (`*_plain`), which `THAW_KERNELS=off` in the environment
-chooses everywhere; tests/lowering/test_kernels.py holds the twins against each other. Why each is there, with figures
-of one slow core, stands in its docstring. Everything is channels last.
+Keras runs on. Each kernel has a plain twin in `keras.ops` (`*_plain`; of what fusion.py puts in, the ops that it stands for),
+which `THAW_KERNELS=off` in the environment chooses everywhere; tests/lowering/test_kernels.py and test_fusion.py hold the twins
+against each other. Why each is there, with figures of one slow core, stands in its docstring. Everything is channels last.
 """
 # ruff: noqa: TID251
 

@@ -58,11 +58,8 @@ def take_apart(
         return whole(body)
     finder = _Finder(condition, body, values, fixed, trips)
     reads, writes, products = finder.reads(), finder.writes(), finder.products()
-    key = f"sliced body {id(body)} {sorted(reads)} {sorted(writes)} {sorted(products)}"
-    if key not in context.resources.objects:  # the body is kept as well, so that its id stays its own
-        context.resources.objects[key] = (body, _rewritten(body, reads, writes, products))
-    found: Slices = context.resources.objects[key][1]
-    return found
+    what = f"slices {sorted(reads)} {sorted(writes)} {sorted(products)}"
+    return context.resources.derived(body, what, lambda: _rewritten(body, reads, writes, products))
 
 
 def multiplied(body: Graph, context: Context, values: Sequence[Value], fixed: frozenset[int]) -> tuple[Graph, list[Value]]:
@@ -73,10 +70,7 @@ def multiplied(body: Graph, context: Context, values: Sequence[Value], fixed: fr
     found = _Finder(body, body, values, fixed, Trips(UNBOUNDED, 0)).products_of_rows()
     if not found:
         return body, []
-    key = f"body of products {id(body)} {sorted(found)}"
-    if key not in context.resources.objects:  # the body is kept as well, so that its id stays its own
-        context.resources.objects[key] = (body, _with_rows(body, found))
-    graph: Graph = context.resources.objects[key][1]
+    graph = context.resources.derived(body, f"rows of products {sorted(found)}", lambda: _with_rows(body, found))
     made = {pair: on_device(values[pair[0]].array()) @ on_device(values[pair[1]]) for pair in set(found.values())}
     return graph, [TensorList(values[pair[0]].dtype, None, stacked=made[pair]) for pair in found.values()]
 

@@ -10,7 +10,7 @@ Not here: what a list is (`lists`). Imports run, lists, trips and loop_kernels.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import keras
@@ -160,11 +160,9 @@ def _counted(context: Context, loop: Loop, body: Graph, values: list[Value], tri
     """A loop of known length: `body` is asked for what neither stays the same nor is a counter. Takes its inputs, all of them."""
     counters = trips.counters
     changing = [k for k in range(len(loop.values)) if k not in loop.fixed and k not in counters]
-    key = f"counted body {id(body)} {changing}"
-    if key not in context.resources.objects:  # the body is kept as well, so that its id stays its own
-        outputs = tuple(body.outputs[k] for k in changing)
-        context.resources.objects[key] = (body, Graph(body.name, body.nodes, body.inputs, outputs, body.updates))
-    rest: Graph = context.resources.objects[key][1]
+    rest = context.resources.derived(
+        body, f"outputs {changing}", lambda: replace(body, outputs=tuple(body.outputs[k] for k in changing))
+    )
     child = context.child()
     for number in range(trips.count):
         for k, history in counters.items():

@@ -4,9 +4,9 @@ Not here: what an op computes (the family files) and how graphs are rewritten (`
 variables through its `Context`, so that loops and branches can carry assignments instead of performing them.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -36,6 +36,9 @@ NARROW = frozenset({"float16", "bfloat16"})
 """Compute dtypes that float32 is turned into under a mixed-precision policy."""
 
 
+T = TypeVar("T")
+
+
 class Resources:
     """What outlives a run and is shared by all graphs of one artifact.
 
@@ -58,14 +61,19 @@ class Resources:
         self.library: Mapping[str, Graph] = library or {}
         self.files = dict(files or {})
         self.texts: dict[str, Callable[[], Any]] = {}
-        self._plans: dict[tuple[int, str], tuple[Graph, Plan]] = {}
+        self._derived: dict[tuple[int, Hashable], tuple[Graph, Any]] = {}
 
     def plan(self, graph: Graph, compute_dtype: str) -> "Plan":
         """The plan of `graph` under `compute_dtype`, made once."""
-        key = (id(graph), compute_dtype)
-        if key not in self._plans:  # the graph is kept beside its plan, so that its id stays its own
-            self._plans[key] = (graph, Plan(graph, self.library, compute_dtype))
-        return self._plans[key][1]
+        return self.derived(graph, ("plan", compute_dtype), lambda: Plan(graph, self.library, compute_dtype))
+
+    def derived(self, graph: Graph, what: Hashable, make: Callable[[], T]) -> T:
+        """`what` of a graph, which `make` gives the first time that it is asked for."""
+        key = (id(graph), what)
+        if key not in self._derived:  # the graph is kept beside it, so that its id stays its own
+            self._derived[key] = (graph, make())
+        found: T = self._derived[key][1]
+        return found
 
 
 class Context:
@@ -189,9 +197,10 @@ class Context:
 
 
 @cache
-def _static(inputs: tuple[str, ...], static: frozenset[str], host: bool) -> list[tuple[int, str]]:
-    """Which of the inputs of a lowering must be known, by position and name."""
-    return [(i, name) for i, name in enumerate(inputs) if host or name in static]
+def _static(inputs: tuple[str, ...], static: frozenset[str], host: bool) -> tuple[list[tuple[int, str]], frozenset[int]]:
+    """Which of the inputs of a lowering must be known: by position and name, and by position alone."""
+    found = [(i, name) for i, name in enumerate(inputs) if host or name in static]
+    return found, frozenset(i for i, _ in found)
 
 
 class Step:
@@ -205,8 +214,7 @@ class Step:
         self.lowering = lowering
         self.attributes = attributes
         self.inputs = inputs
-        self.static = _static(lowering.inputs, lowering.static, lowering.host)
-        self.known = frozenset(i for i, _ in self.static) if self.static else frozenset[int]()
+        self.static, self.known = _static(lowering.inputs, lowering.static, lowering.host)
         self.on_device = lowering.on_device
         self.plain = not (wide or self.static or self.on_device or lowering.context or (lowering.host and lowering.variadic))
         self.free: list[int] = []

@@ -208,6 +208,23 @@ def known_shape(op: str, x: Value) -> tuple[int, ...]:
     return tuple(int(n or 0) for n in shape)
 
 
+def block_of_rows(shape: Sequence[int], lengths: Sequence[int], apart: set[int]) -> tuple[int, list[int], numpy.ndarray]:
+    """How a block of these `lengths` lies in a tensor of that shape whose last axes are taken whole, as one row.
+
+    `apart` are axes that are not taken whole, although the block may be as long. The first axis that is; how many rows apart
+    neighbours on each axis before it lie; and where the rows of the block lie from its first one on.
+    """
+    whole = len(shape)
+    while whole and lengths[whole - 1] == shape[whole - 1] and whole - 1 not in apart:
+        whole -= 1
+    strides = [math.prod(shape[d + 1 : whole]) for d in range(whole)]
+    offsets = numpy.zeros([1] * whole, numpy.int64)
+    for d in range(whole):
+        steps = numpy.arange(lengths[d]) * strides[d]
+        offsets = offsets + steps.reshape([-1 if i == d else 1 for i in range(whole)])
+    return whole, strides, offsets.reshape(-1)
+
+
 @lowering("XlaGather", static=("slice_sizes",), ignored=("Tindices", "indices_are_sorted"))
 def xla_gather(operand: Value, start_indices: Value, slice_sizes: Value, *, dimension_numbers: str | bytes) -> Value:
     """Blocks of the operand, one for each start, where they still fit; one axis of `start_indices` holds the positions."""
@@ -220,19 +237,11 @@ def xla_gather(operand: Value, start_indices: Value, slice_sizes: Value, *, dime
     starts = apply(lambda np, s: np.moveaxis(s, vector, -1), start_indices)
     batch = known_shape("XlaGather", starts)[:-1]
     starts = _inside(starts, [shape[d] for d in mapped], [lengths[d] for d in mapped])
-    whole = len(shape)  # from here on the axes are taken whole: as one row
-    while whole and lengths[whole - 1] == shape[whole - 1] and whole - 1 not in {*collapsed, *mapped}:
-        whole -= 1
-    strides = [math.prod(shape[d + 1 : whole]) for d in range(whole)]
-    offsets = numpy.zeros([1] * whole, numpy.int64)
-    for d in range(whole):
-        steps = numpy.arange(lengths[d]) * strides[d]
-        offsets = offsets + steps.reshape([-1 if i == d else 1 for i in range(whole)])
+    whole, strides, offsets = block_of_rows(shape, lengths, {*collapsed, *mapped})
     dtype = dtype_of(starts)
     scale = numpy.array([strides[d] for d in mapped], dtype)
     first = apply(lambda np, s, c: np.sum(s * c, axis=-1), starts, scale)
-    flat_offsets = offsets.reshape(-1).astype(dtype)
-    places = apply(lambda np, f, o: np.reshape(f, (-1, 1)) + o, as_dtype(first, dtype), flat_offsets)
+    places = apply(lambda np, f, o: np.reshape(f, (-1, 1)) + o, as_dtype(first, dtype), offsets.astype(dtype))
     rows = apply(lambda np, o: np.reshape(o, (math.prod(shape[:whole]), -1)), operand)
     taken = rows[places] if is_host(rows) and is_host(places) else ops.take(on_device(rows), on_device(places), axis=0)
     kept = [lengths[d] for d in range(len(shape)) if d not in collapsed]

@@ -16,7 +16,7 @@ from thaw.lowering.registry import lowering
 from thaw.lowering.run import Context
 from thaw.lowering.values import Value, dtype_of, on_device, sizes
 from thaw.lowering.windows import padded
-from thaw.lowering.xla import known_shape, numbers_of
+from thaw.lowering.xla import block_of_rows, known_shape, numbers_of
 from thaw.lowering.xla_reducers import MOST_OFFSETS, REDUCERS, only_op
 
 WRITES = ("set", "sum", "max", "min")
@@ -78,19 +78,12 @@ def xla_scatter(
     starts = ops.expand_dims(starts, -1) if vector == len(starts.shape) else ops.moveaxis(starts, vector, -1)
     blocks = iter(own[d] for d in sorted(windows))
     lengths = [1 if d in inserted else next(blocks) for d in range(len(shape))]
-    whole = len(shape)  # from here on the axes are written whole: as one row
-    while whole and lengths[whole - 1] == shape[whole - 1] and whole - 1 not in {*inserted, *mapped}:
-        whole -= 1
-    strides = [math.prod(shape[d + 1 : whole]) for d in range(whole)]
-    offsets = numpy.zeros([1] * whole, numpy.int32)
-    for d in range(whole):
-        step = numpy.arange(lengths[d], dtype=numpy.int32) * strides[d]
-        offsets = offsets + step.reshape([-1 if i == d else 1 for i in range(whole)])
+    whole, strides, offsets = block_of_rows(shape, lengths, {*inserted, *mapped})
     count, width = math.prod(shape[:whole]), math.prod(shape[whole:])
     most = numpy.array([shape[d] - lengths[d] for d in mapped], "int32")
     fits = ops.all(ops.logical_and(starts >= 0, starts <= on_device(most)), axis=-1)
     first = ops.sum(starts * on_device(numpy.array([strides[d] for d in mapped], "int32")), axis=-1)
-    places = ops.reshape(ops.where(fits, first, count), (-1, 1)) + on_device(offsets.reshape(1, -1))
+    places = ops.reshape(ops.where(fits, first, count), (-1, 1)) + on_device(offsets.reshape(1, -1).astype("int32"))
     places = ops.where(ops.reshape(fits, (-1, 1)), places, count)
     order = [d for d in range(len(own)) if d not in windows] + sorted(windows)
     values = ops.reshape(ops.transpose(on_device(updates), order), (-1, width))
