@@ -564,6 +564,13 @@ def undo_all() -> None:
         undo()
 
 
+def makeup(model: keras.Model) -> list[Any]:
+    """What a model is made of, cheaply: its optimizer, and every layer with how many variables it holds. To be compared."""
+    optimizer = getattr(model, "optimizer", None)
+    parts = [(layer, len(layer._trainable_variables), len(layer._non_trainable_variables)) for layer in all_layers(model)]
+    return [optimizer, optimizer is not None and optimizer.built, *parts]
+
+
 def variables_of(model: keras.Layer) -> Iterator[keras.Variable]:
     """Every variable of a model's layers, each once; metrics and optimizers are not among them."""
     seen: set[int] = set()

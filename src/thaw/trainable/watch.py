@@ -218,6 +218,7 @@ class Watch:
         self.fresh_slots: FreshSlots = "own_steps"  # as an optimizer's memory begins
         self.items: list[Any] = []
         self.seen: list[bool] | None = None
+        self.makeup: list[Any] | None = None  # as it was when all was last settled
         self.steps: dict[str, Callable[..., Any]] = {}
         # JAX: the variables whose values are under way, and the last good values where a step is several.
         self.carried: dict[str, list[keras.Variable]] = {}
@@ -244,6 +245,7 @@ class Watch:
         model = self.model
         variables = list(hooks.variables_of(model))
         if not all(hooks.has_value(v) for v in variables) or self._optimizer_is_away():
+            self.makeup = None
             return
         layers = hooks.all_layers(model)
         self.calls_host = any(getattr(layer, "takes_strings", False) for layer in layers)
@@ -253,6 +255,7 @@ class Watch:
         self.seen = [item.trainable for item in self.items]
         if regrouped or (before is not None and before != self.seen):
             self.rebuild()
+        self.makeup = hooks.makeup(model)
 
     def _optimizer_is_away(self) -> bool:
         optimizer = getattr(self.model, "optimizer", None)
@@ -408,6 +411,9 @@ class Watch:
         hooks.put_over(self.model, name, call)
 
     def _make(self, name: str, force: bool = False) -> Any:
+        made = getattr(self.model, name, None)
+        if not force and getattr(made, "looks_at_flags", False) and self.makeup == hooks.makeup(self.model) and not self.changed():
+            return made  # asked for at every batch by train_on_batch and predict_on_batch: settling would cost milliseconds
         self.settle()
         self._prepare_updates()
         with jax_hooks.traced_anew(self.model, row_gradients.train_step):
@@ -444,7 +450,9 @@ class Watch:
             self.settle()
         self.carried = jax_hooks.state_lists(self.model, wanted)
         jax_hooks.forget_state(self.model)
-        state = hooks.own_method(self.model, "_get_jax_state")(**wanted)
+        state = tuple([v.value for v in variables] for variables in self.carried.values())
+        if wanted.get("purge_model_variables"):
+            hooks.own_method(self.model, "_get_jax_state")(**wanted)
         if self.calls_host:
             self._keep_spare(state)
         return state
