@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import thaw.lowering.table  # noqa: F401  (fills the registry)
+from devices import on_gpu
 from thaw.errors import UnhandledValueError, UnsupportedOpsError
 from thaw.graph.ir import FunctionName, Graph, Node, Tensor
 from thaw.lowering.registry import LOWERINGS
@@ -157,6 +158,8 @@ def scattered(operand, starts, updates, combine, windows, inserted, mapped):
     ids=["rows", "blocks", "elements", "last-axis"],
 )
 def test_blocks_are_scattered(body, combine, starts, updates, windows, inserted, mapped):
+    if body is SECOND and len(updates) == 4 and on_gpu():
+        pytest.skip("which of the blocks that lie on each other comes last, no GPU promises")
     operand = np.random.default_rng(1).standard_normal((5, 3, 2) if windows != [0, 2] else (4, 3, 2)).astype("float32")
     values = np.random.default_rng(2).standard_normal(updates).astype("float32")
     starts = np.array(starts, "int32")

@@ -238,7 +238,11 @@ def max_pool_plain(x: Value, *, window: Sequence[int], strides: Sequence[int], p
         pads = pads_of(padding, static_shape(x)[1:-1], window, strides, (1,) * len(window))
         assert pads is not None, "only TensorFlow has unknown lengths, and it has no explicit padding here"
         x, padding = pad(x, pads, lowest(dtype_of(x))), "VALID"
-    return ops.max_pool(x, tuple(window), tuple(strides), padding=str(padding).lower(), data_format="channels_last")
+    dtype = dtype_of(x)
+    if "int" in dtype and keras.backend.backend() == "torch" and x.is_cuda:  # where it pools floats only
+        x = ops.cast(x, "float64")
+    found = ops.max_pool(x, tuple(window), tuple(strides), padding=str(padding).lower(), data_format="channels_last")
+    return ops.cast(found, dtype)
 
 
 def max_pool(x: Value, *, window: Sequence[int], strides: Sequence[int], padding: Padding) -> Value:

@@ -25,7 +25,8 @@ def _nudged(low: Value, high: Value, num_bits: int, narrow_range: bool) -> tuple
     Source: tensorflow/core/kernels/fake_quant_ops_functor.h, `Nudge`.
     """
     first, last = (1 if narrow_range else 0), 2**num_bits - 1
-    step = (high - low) / (last - first)
+    # By a tensor: PyTorch on a GPU divides by a number by multiplying by its reciprocal, which rounds otherwise.
+    step = (high - low) / on_device(numpy.array(last - first, dtype=dtype_of(high)))
     zero = first - low / step
     zero = ops.clip(ops.floor(zero + 0.5), first, last)
     return (first - zero) * step, (last - zero) * step, step

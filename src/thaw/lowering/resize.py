@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -134,6 +135,9 @@ def matrix(found: Taps, length: int) -> np.ndarray:
 def by_matrices(x: Value, rows: np.ndarray, columns: np.ndarray) -> Value:
     """`x` (batch, h, w, channels) multiplied by `rows` (H, h) and `columns` (W, w): (batch, H, W, channels)."""
     dtype = dtype_of(x)
+    if "int" in dtype and keras.backend.backend() == "torch":  # which has no products of integers on a GPU
+        exact = by_matrices(ops.cast(x, "float64"), rows, columns)
+        return ops.cast(ops.cast(exact, "int64"), dtype)  # what is too large wraps around, as the sums of integers do
     x = ops.einsum("yh,bhwc->bywc", ops.convert_to_tensor(rows, dtype=dtype), x)
     return ops.einsum("xw,bywc->byxc", ops.convert_to_tensor(columns, dtype=dtype), x)
 
