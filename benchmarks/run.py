@@ -98,8 +98,9 @@ def environment(side):
         more["GLIBC_TUNABLES"] = ALLOCATOR["TUNABLES"]
     if side.device == "cpu":
         more |= {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu", "KERAS_TORCH_DEVICE": "cpu"}
-    kept = {k: v for k, v in os.environ.items() if one or k != "OMP_NUM_THREADS"}
-    return {**kept, **more}
+    # Compiled modules are kept, as on any user's machine; without them thaw alone, which lies here as source, would compile anew.
+    without = {"PYTHONDONTWRITEBYTECODE"} if one else {"PYTHONDONTWRITEBYTECODE", "OMP_NUM_THREADS"}
+    return {**{k: v for k, v in os.environ.items() if k not in without}, **more}
 
 
 def measure(side, folder):
