@@ -28,9 +28,9 @@ DATA = "variables/variables.data-00000-of-00001"
 
 def publish(folder, nodes, weights):
     """A SavedModel with about `nodes` nodes and `weights` square weights, as TensorFlow 1 wrote them."""
-    from thaw.formats.dtypes import NUMBERS
-    from thaw.formats.protos import new
     from thaw.formats.table import crc32c, masked, write_table
+    from thaw.wire.dtypes import NUMBERS
+    from thaw.wire.protos import new
 
     def node(name, op, *inputs, **attrs):
         return new("NodeDef", name=name, op=op, input=list(inputs), attr=attrs)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from thaw.formats.dtypes import NUMBERS
-from thaw.formats.protos import new
-from thaw.formats.tensor_proto import tensor_proto
+from thaw.wire.dtypes import NUMBERS
+from thaw.wire.protos import new
+from thaw.wire.tensor_proto import tensor_proto
 
 
 class FrozenGraph:

@@ -10,8 +10,8 @@ import pytest
 import thaw
 from formats.sample import FOLDERS, contents, saved_model
 from thaw.errors import HubArgumentError, NoSignatureError, UnknownTensorError
-from thaw.formats.protos import Message, new
 from thaw.inspection import list_tensors
+from thaw.wire.protos import Message, new
 
 
 def array(value: object) -> np.ndarray:

@@ -15,7 +15,7 @@ from thaw.errors import (
     WeightsNotPlacedError,
 )
 from thaw.formats import DirectoryFiles, read, rewritten
-from thaw.formats.protos import new
+from thaw.wire.protos import new
 
 
 def unknown_format(folder: Path) -> None:

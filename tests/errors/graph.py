@@ -15,12 +15,12 @@ from thaw.errors import (
     UnfrozenGraphError,
     UnknownTensorError,
 )
-from thaw.formats.protos import new
 from thaw.graph import inline_functions
 from thaw.graph.ir import FunctionName, Graph, Node, Tensor
 from thaw.graph.tap import find_tensor
 from thaw.layer import KerasLayer
 from thaw.lowering.run import Context, Resources, order
+from thaw.wire.protos import new
 
 X = Tensor("x")
 HALF_PLUS_ONE = Path(__file__).resolve().parents[1] / "models" / "tf2" / "half_plus_one"

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from thaw.formats import MemoryFiles, read
-from thaw.formats.protos import Message, new, parse
 from thaw.graph.artifact import Artifact
+from thaw.wire.protos import Message, new, parse
 
 MODELS = Path(__file__).parents[1] / "models"
 SHARED = Path(__file__).parents[3] / "shared" / "models"

@@ -14,10 +14,10 @@ from formats.sample import FOLDERS, contents, expected, ours, values
 from thaw.errors import CorruptFileError, MissingFileError, ThawError
 from thaw.formats.bundle import Bundle, slice_key, write_bundle
 from thaw.formats.files import DirectoryFiles, MemoryFiles
-from thaw.formats.protos import Message, new, parse
 from thaw.formats.snappy import decompress
 from thaw.formats.table import MAGIC, crc32c, masked, read_table, write_table
-from thaw.formats.varint import encoded, varint
+from thaw.wire.protos import Message, new, parse
+from thaw.wire.varint import encoded, varint
 
 STRINGS = np.array([[b"", b"one"], [b"\xff" * 300, b"two"]], object)
 TENSORS = {

@@ -8,8 +8,8 @@ import pytest
 from formats.sample import FOLDERS, const, contents, expected, ours
 from thaw.errors import CorruptFileError, NoSignatureError, UnknownFormatError
 from thaw.formats import MemoryFiles, read
-from thaw.formats.protos import new
 from thaw.graph.ir import TensorSpec
+from thaw.wire.protos import new
 
 
 def graph(*nodes: object, producer: int = 1000) -> MemoryFiles:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from formats.sample import const
 from thaw.errors import CorruptFileError, ThawError
 from thaw.formats.graph_def import Library, OutputTable, attribute, function_graph, nodes_of, tensor_of
-from thaw.formats.protos import Message, new, parse
 from thaw.graph.ir import FunctionName, Tensor
+from thaw.wire.protos import Message, new, parse
 
 
 def attr(**fields: object) -> Message:
@@ -209,7 +209,7 @@ def test_protos_nested_without_end_are_refused() -> None:
 
 
 def _length(data: bytes) -> bytes:
-    from thaw.formats.varint import encoded
+    from thaw.wire.varint import encoded
 
     return encoded(len(data)) + data
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from formats.sample import FOLDERS, contents
 from thaw.errors import CorruptFileError, ThawError
 from thaw.formats import MemoryFiles, read
-from thaw.formats.protos import Message, parse
 from thaw.formats.table import read_table, write_table
+from thaw.wire.protos import Message, parse
 
 pytestmark = pytest.mark.skipif(
     os.environ["KERAS_BACKEND"] != "jax", reason="reading needs no backend: it is shown once, beside jax"

@@ -10,8 +10,8 @@ from google.protobuf import text_format
 from formats.sample import FOLDERS, const, contents, expected, values
 from thaw.errors import CorruptFileError, UnknownFormatError
 from thaw.formats import MemoryFiles, read
-from thaw.formats.dtypes import NUMBERS
-from thaw.formats.protos import new, parse
+from thaw.wire.dtypes import NUMBERS
+from thaw.wire.protos import new, parse
 
 _NAMES = {"float32": "DT_FLOAT", "float64": "DT_DOUBLE", "float16": "DT_HALF"}
 DTYPES = {number: _NAMES.get(name, f"DT_{name.upper()}") for name, number in NUMBERS.items()}

@@ -6,10 +6,10 @@ import pytest
 from formats.sample import FOLDERS, changed, contents, expected, ours, saved_model, values
 from thaw.errors import CorruptFileError, MissingFileError, NoSignatureError, UnsafePathError, UnsupportedModuleError
 from thaw.formats import MemoryFiles, read
-from thaw.formats.protos import new
 from thaw.formats.v1_variables import parsed_slice
 from thaw.graph.artifact import MetaGraph, Trace
 from thaw.graph.ir import CompositeSpec, TensorSpec
+from thaw.wire.protos import new
 
 TF1 = sorted(name for name in FOLDERS if name.startswith("tf1-"))
 

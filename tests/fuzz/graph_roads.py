@@ -17,7 +17,6 @@ from thaw import inspection
 from thaw.errors import ThawError
 from thaw.formats import MemoryFiles, read
 from thaw.formats.bundle import Bundle
-from thaw.formats.protos import Message, new, parse
 from thaw.formats.table import crc32c, masked, read_table, write_table
 from thaw.graph.artifact import Artifact
 from thaw.graph.program import ready
@@ -25,6 +24,7 @@ from thaw.load import program as program_of
 from thaw.lowering import table as table
 from thaw.lowering.run import Context, Resources
 from thaw.lowering.trips import UNKNOWN, Simulator
+from thaw.wire.protos import Message, new, parse
 
 
 @cache

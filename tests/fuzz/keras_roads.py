@@ -23,7 +23,7 @@ from thaw.formats.keras_file.archive import open_archive
 from thaw.formats.keras_file.config import read_config
 from thaw.formats.keras_file.hdf5 import attribute, open_hdf5, read_array
 from thaw.formats.keras_file.vocabulary import Vocabulary
-from thaw.formats.protos import parse
+from thaw.wire.protos import parse
 
 MARKS = (b"TREE", b"SNOD", b"HEAP", b"GCOL", b"FRHP", b"FHDB", b"OHDR", b"BTHD", b"BTLF", b"\x89HDF")
 

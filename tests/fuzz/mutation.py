@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
-from thaw.formats.protos import Message
 from thaw.formats.table import FOOTER, MAGIC, TRAILER, crc32c, masked, read_table, write_table
-from thaw.formats.varint import encoded, varint
+from thaw.wire.protos import Message
+from thaw.wire.varint import encoded, varint
 
 NUMBERS = [0, 1, -1, 2, 3, 4, 7, 8, 9, 16, 31, 64, 100, 127, 128, 255, 256, 1000, 65535, 65536, 2**20, 2**28, 2**30, 2**31 - 1,
            2**31, 2**32 - 1, 2**32, 2**40, 2**53, 2**62, 2**63 - 1, -2, -(2**31), -(2**40), -(2**63)]  # fmt: skip

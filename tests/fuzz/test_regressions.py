@@ -18,9 +18,9 @@ from fuzz.seeds import DATA, INDEX, Sample, folder
 from fuzz.targets import TARGETS
 from thaw.errors import GraphTooLargeError
 from thaw.formats.bundle import slice_key
-from thaw.formats.protos import Message, new, parse
 from thaw.formats.table import crc32c, masked, write_table
-from thaw.formats.varint import encoded
+from thaw.wire.protos import Message, new, parse
+from thaw.wire.varint import encoded
 
 pytestmark = pytest.mark.skipif(
     os.environ["KERAS_BACKEND"] != "jax", reason="reading needs no backend: it is shown once, beside jax"

@@ -11,10 +11,11 @@ import keras
 import pytest
 
 from thaw.errors import ControlFlowError
-from thaw.formats import graph_def, protos
+from thaw.formats import graph_def
 from thaw.graph.frames import V1_CONTROL_FLOW
 from thaw.graph.functionalize_control_flow import functionalize
 from thaw.graph.ir import Graph, Node, Tensor
+from thaw.wire import protos
 
 MODELS = Path(__file__).parents[3] / "shared" / "models"
 GOLDEN = Path(__file__).parent.parent / "golden" / "control_flow"
@@ -161,7 +162,8 @@ def show(graph):  # protobuf itself gives attributes in any order
                 show(node.attrs[key])
 
 import numpy as np
-from thaw.formats import graph_def, protos
+from thaw.formats import graph_def
+from thaw.wire import protos
 from thaw.graph.functionalize_control_flow import functionalize
 from thaw.graph.ir import Graph, Tensor
 for name in ("programs", "cond_nested", "cond_one_predicate_twice"):

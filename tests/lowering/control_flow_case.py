@@ -8,11 +8,12 @@ import keras
 import numpy as np
 
 from gradients import vjp
-from thaw.formats import graph_def, protos
+from thaw.formats import graph_def
 from thaw.graph.functionalize_control_flow import functionalize
 from thaw.graph.ir import Graph, Tensor
 from thaw.lowering import table as table
 from thaw.lowering.run import Context, Resources
+from thaw.wire import protos
 
 FOLDER = Path(__file__).parent.parent / "golden" / "control_flow"
 

@@ -1,6 +1,6 @@
 """Reads what publishers wrote (SavedModels, TF1 Hub modules, frozen graphs) into `thaw.graph.artifact.Artifact`, and back.
 
-No graph is changed here and nothing runs; TensorFlow is not needed. Imports errors, registry, graph.ir and graph.artifact.
+No graph is changed here and nothing runs; TensorFlow is not needed. Imports errors, registry, graph.ir, graph.artifact and wire.
 Importing the readers below registers them.
 """
 

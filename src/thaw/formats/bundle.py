@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from thaw.errors import CorruptFileError, MissingFileError
-from thaw.formats.dtypes import NUMBERS, name_of, numpy_type
 from thaw.formats.files import Files, give_back
-from thaw.formats.protos import Message, new, parse
 from thaw.formats.table import crc32c, masked, read_table, write_table
-from thaw.formats.tensor_proto import MOST_AXES
-from thaw.formats.varint import encoded, varint
+from thaw.wire.dtypes import NUMBERS, name_of, numpy_type
+from thaw.wire.protos import Message, new, parse
+from thaw.wire.tensor_proto import MOST_AXES
+from thaw.wire.varint import encoded, varint
 
 MOST_SHARDS = 100_000
 

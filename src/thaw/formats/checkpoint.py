@@ -9,7 +9,7 @@ import numpy as np
 from thaw.errors import CorruptFileError
 from thaw.formats.bundle import Bundle, write_bundle
 from thaw.formats.files import Files
-from thaw.formats.protos import Message, parse
+from thaw.wire.protos import Message, parse
 
 PREFIX = "variables/variables"
 SMALL = "variables/small"

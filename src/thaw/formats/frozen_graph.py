@@ -7,12 +7,12 @@ signature, "frozen". Imports artifact and its neighbours in formats.
 from thaw.errors import CorruptFileError, NoSignatureError
 from thaw.formats.files import Files
 from thaw.formats.graph_def import Library, OutputTable, nodes_of
-from thaw.formats.protos import parse
 from thaw.formats.reader import reader
 from thaw.formats.text import BEGINNING, bytes_of_text, is_graph_text
 from thaw.graph.artifact import Artifact, Function, MetaGraph, Trace
 from thaw.graph.ir import Graph, Node, Structure, Tensor, TensorSpec
 from thaw.graph.tap import dtype_of_node
+from thaw.wire.protos import parse
 
 SIGNATURE = "frozen"
 NO_OUTPUTS = frozenset({

@@ -13,10 +13,10 @@ from typing import TypeAlias
 import numpy as np
 
 from thaw.errors import CorruptFileError
-from thaw.formats.dtypes import name_of
-from thaw.formats.protos import Message
-from thaw.formats.tensor_proto import array_of, shape_of
 from thaw.graph.ir import Attribute, FunctionName, Graph, Node, Tensor
+from thaw.wire.dtypes import name_of
+from thaw.wire.protos import Message
+from thaw.wire.tensor_proto import array_of, shape_of
 
 MOST_OUTPUTS = 100_000
 """Tensors that one node may give."""

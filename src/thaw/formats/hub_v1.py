@@ -10,11 +10,11 @@ from thaw.errors import CorruptFileError, NoSignatureError, UnsupportedModuleErr
 from thaw.formats.bundle import Bundle
 from thaw.formats.checkpoint import PREFIX
 from thaw.formats.files import Files
-from thaw.formats.protos import parse
 from thaw.formats.reader import reader, small_files
 from thaw.formats.saved_model import GRAPH_FILE, MODULE_FILE, SMALL_FILES, provenance
 from thaw.formats.v1_metagraph import read_metagraphs
 from thaw.graph.artifact import Artifact
+from thaw.wire.protos import parse
 
 FORMAT = 3
 """The one format of native modules."""

@@ -12,14 +12,14 @@ import numpy as np
 from thaw.errors import CorruptFileError
 from thaw.formats.bundle import Reading, Stored
 from thaw.formats.checkpoint import Checkpoint
-from thaw.formats.dtypes import name_of
 from thaw.formats.files import Files, checked
 from thaw.formats.graph_def import Library, is_index, node_of
-from thaw.formats.protos import Message
 from thaw.formats.structure import leaves, named, parameters_of, structure_of
-from thaw.formats.tensor_proto import shape_of
 from thaw.graph.artifact import Function, MetaGraph, Trace, VariableSource
 from thaw.graph.ir import Attribute, FunctionName, Graph, Node, Structure, Tensor, TensorSpec
+from thaw.wire.dtypes import name_of
+from thaw.wire.protos import Message
+from thaw.wire.tensor_proto import shape_of
 
 MOST_STEPS = 1000
 """Calls and identities between a table's creating function and the table."""

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from thaw.errors import MissingFileError, UnknownFormatError
 from thaw.formats.files import DirectoryFiles, Files
-from thaw.formats.strangers import nature_of
 from thaw.formats.text import with_binary_graph
 from thaw.graph.artifact import Artifact
 from thaw.registry import Registry
+from thaw.wire.strangers import nature_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,14 @@ import numpy as np
 from thaw.errors import MissingFileError, WeightsNotPlacedError
 from thaw.formats.bundle import Bundle, Reading, write_bundle
 from thaw.formats.checkpoint import PREFIX, SMALL
-from thaw.formats.dtypes import name_of, numpy_type
 from thaw.formats.files import MemoryFiles
-from thaw.formats.protos import Message, new, parse
 from thaw.formats.saved_model import GRAPH_FILE
-from thaw.formats.tensor_proto import LARGEST_SPLAT, array_of, tensor_proto
 from thaw.graph.artifact import Artifact, MetaGraph, VariableSource
 from thaw.graph.ir import Graph
 from thaw.graph.lift_constants import PREFIX as LIFTED
+from thaw.wire.dtypes import name_of, numpy_type
+from thaw.wire.protos import Message, new, parse
+from thaw.wire.tensor_proto import LARGEST_SPLAT, array_of, tensor_proto
 
 FINGERPRINT = "fingerprint.pb"
 """Holds a hash of the old checkpoint; TensorFlow does without."""

@@ -10,10 +10,10 @@ from thaw.formats.checkpoint import Checkpoint
 from thaw.formats.files import Files
 from thaw.formats.frozen_graph import NODE
 from thaw.formats.object_graph import ObjectGraph
-from thaw.formats.protos import Message, parse
 from thaw.formats.reader import reader, small_files
 from thaw.formats.tf1_saved_model import read_tf1_saved_model
 from thaw.graph.artifact import Artifact, MetaGraph, VariableSource
+from thaw.wire.protos import Message, parse
 
 GRAPH_FILE = "saved_model.pb"
 MODULE_FILE = "tfhub_module.pb"

@@ -4,7 +4,7 @@ Source: github.com/google/snappy, format_description.txt.
 """
 
 from thaw.errors import CorruptFileError
-from thaw.formats.varint import varint
+from thaw.wire.varint import varint
 
 LARGEST = 1 << 26
 """Bytes that a block may grow to; LevelDB's blocks are of a few KB to a few MB."""

@@ -7,11 +7,11 @@ Source: tensorflow/core/protobuf/struct.proto, tensorflow/python/saved_model/nes
 from collections.abc import Iterator
 
 from thaw.errors import CorruptFileError
-from thaw.formats.dtypes import name_of
-from thaw.formats.protos import Message
-from thaw.formats.tensor_proto import array_of, shape_of
 from thaw.graph.artifact import Parameter
 from thaw.graph.ir import CompositeSpec, Shape, Structure, TensorSpec
+from thaw.wire.dtypes import name_of
+from thaw.wire.protos import Message
+from thaw.wire.tensor_proto import array_of, shape_of
 
 _SPARSE, _RAGGED = 1, 3
 _KINDS = {2: "indexed_slices", 4: "tensor_array", 5: "dataset", 6: "iterator", 7: "optional", 9: "variable", 10: "row_partition"}

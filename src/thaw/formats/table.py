@@ -11,7 +11,7 @@ import google_crc32c
 
 from thaw.errors import CorruptFileError
 from thaw.formats.snappy import decompress
-from thaw.formats.varint import encoded, varint
+from thaw.wire.varint import encoded, varint
 
 MAGIC = 0xDB4775248B80FB57.to_bytes(8, "little")
 FOOTER = 48

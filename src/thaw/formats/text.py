@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from google.protobuf import text_format
 
 from thaw.errors import CorruptFileError
-from thaw.formats.dtypes import NUMBERS
 from thaw.formats.files import Files, checked
-from thaw.formats.protos import MESSAGES
+from thaw.wire.dtypes import NUMBERS
+from thaw.wire.protos import MESSAGES
 
 __all__ = ["OverlaidFiles", "bytes_of_text", "is_graph_text", "with_binary_graph"]
 

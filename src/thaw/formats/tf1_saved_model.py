@@ -9,10 +9,10 @@ from thaw.errors import NoSignatureError
 from thaw.formats.bundle import Bundle
 from thaw.formats.checkpoint import PREFIX
 from thaw.formats.files import Files
-from thaw.formats.protos import Message
 from thaw.formats.reader import small_files
 from thaw.formats.v1_metagraph import read_metagraphs
 from thaw.graph.artifact import Artifact
+from thaw.wire.protos import Message
 
 
 def read_tf1_saved_model(proto: Message, files: Files, *small: str, provenance: dict[str, str]) -> Artifact:

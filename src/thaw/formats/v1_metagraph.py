@@ -8,18 +8,18 @@ from dataclasses import replace
 
 from thaw.errors import CorruptFileError
 from thaw.formats.bundle import Bundle
-from thaw.formats.dtypes import name_of
 from thaw.formats.files import Files, checked
 from thaw.formats.frozen_graph import leaf_tensors, spec_of
 from thaw.formats.graph_def import Library, nodes_of, tensor_of
 from thaw.formats.object_graph import string_constant
-from thaw.formats.protos import Message, parse
 from thaw.formats.structure import ragged_spec, sparse_spec
-from thaw.formats.tensor_proto import shape_of
 from thaw.formats.v1_variables import VARIABLE_OPS, Variables, reached_from, shared_name
 from thaw.graph.artifact import Function, MetaGraph, Trace
 from thaw.graph.ir import CompositeSpec, FunctionName, Graph, Node, Structure, Tensor, TensorSpec
 from thaw.graph.tap import HEADS, dtype_of_node
+from thaw.wire.dtypes import name_of
+from thaw.wire.protos import Message, parse
+from thaw.wire.tensor_proto import shape_of
 
 _TABLE_WRITERS = frozenset({
     "InitializeTable", "InitializeTableV2", "InitializeTableFromTextFile", "InitializeTableFromTextFileV2", "LookupTableImport",

@@ -11,9 +11,9 @@ import numpy as np
 from thaw.errors import CorruptFileError
 from thaw.formats.bundle import Bundle, Reading, Stored
 from thaw.formats.graph_def import tensor_of
-from thaw.formats.protos import Message, parse
 from thaw.graph.artifact import VariableSource
 from thaw.graph.ir import Node
+from thaw.wire.protos import Message, parse
 
 HANDLES = frozenset({"VarHandleOp"})
 REFERENCES = frozenset({"VariableV2", "Variable"})

@@ -48,6 +48,7 @@ from thaw.lowering import sample as sample
 from thaw.lowering import segment_trim as segment_trim
 from thaw.lowering import segments as segments
 from thaw.lowering import sentence_pieces as sentence_pieces
+from thaw.lowering import serialize as serialize
 from thaw.lowering import sets as sets
 from thaw.lowering import slicing as slicing
 from thaw.lowering import space as space

@@ -21,7 +21,7 @@ from thaw.formats.keras_file.hdf5 import is_hdf5
 from thaw.formats.keras_file.saved_model import read_keras_saved_model
 from thaw.formats.keras_file.vocabulary import Vocabulary
 from thaw.formats.keras_file.zip_file import read_keras_zip, read_zip_weights_into
-from thaw.formats.strangers import nature_of
+from thaw.wire.strangers import nature_of
 
 __all__ = ["is_keras_file", "is_of_thaw", "open_keras_saved_model", "read_keras_file"]
 

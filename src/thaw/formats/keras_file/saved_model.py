@@ -22,8 +22,8 @@ from thaw.formats.keras_file.spec import LayerSpec
 from thaw.formats.keras_file.training import compile_as_saved
 from thaw.formats.keras_file.vocabulary import Vocabulary
 from thaw.formats.keras_file.weights import Stored, assign_weights
-from thaw.formats.protos import Message, parse
 from thaw.formats.text import with_binary_graph
+from thaw.wire.protos import Message, parse
 
 __all__ = ["read_keras_saved_model"]
 

@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from thaw.errors import CorruptFileError
-from thaw.formats.strangers import nature_of
+from thaw.wire.strangers import nature_of
 
 Message: TypeAlias = Any
 """An instance of one of the classes below; its attributes are the fields of the table."""

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from thaw.errors import CorruptFileError
-from thaw.formats.dtypes import NAMES, NUMBERS, name_of, numpy_type
-from thaw.formats.protos import Message, new, parse
-from thaw.formats.tensor_proto import array_of, tensor_proto
+from thaw.wire.dtypes import NAMES, NUMBERS, name_of, numpy_type
+from thaw.wire.protos import Message, new, parse
+from thaw.wire.tensor_proto import array_of, tensor_proto
 
 STORED = [n for n in NAMES.values() if n not in {"invalid", "resource", "variant", "string"}]
 
@@ -143,3 +143,22 @@ def test_a_reference_type_has_the_name_of_what_it_refers_to() -> None:
     assert name_of(101) == "float32"
     assert name_of(1) == "float32"
     assert name_of(77) == "dtype77"
+
+
+def test_strings_of_one_content() -> None:
+    """As TensorFlow packs the strings of a serialized sparse tensor."""
+    words = np.array([[b"", b"a"], [b"\xff\x00", b"x" * 200]], object)
+    packed = tensor_proto(words, "string", packed=True)
+    assert packed.tensor_content == b"\x00\x01\x02\xc8\x01" + b"a\xff\x00" + b"x" * 200
+    assert array_of(packed, "test").tolist() == words.tolist()
+
+
+@pytest.mark.parametrize("content", [b"\x01", b"\x01\x01a", b"\x01\x01abc", b"\xff\xff\xff\xff", b"\x00\xff"])
+def test_strings_that_do_not_fill_their_content_are_refused(content: bytes) -> None:
+    with pytest.raises(CorruptFileError):
+        array_of(proto("string", (2,), tensor_content=content), "test")
+
+
+def test_more_strings_than_bytes_are_refused_before_memory_is_taken() -> None:
+    with pytest.raises(CorruptFileError, match="1099511627776 strings has 1 bytes"):
+        array_of(proto("string", (1 << 40,), tensor_content=b"\x00"), "test")

@@ -3,15 +3,17 @@
 Imports numpy, and protobuf's messages from protos.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from thaw.errors import CorruptFileError
-from thaw.formats.dtypes import NUMBERS, name_of, numpy_type
-from thaw.formats.protos import Message, new
 from thaw.graph.ir import Shape
+from thaw.wire.dtypes import NUMBERS, name_of, numpy_type
+from thaw.wire.protos import Message, new
+from thaw.wire.varint import encoded, varint
 
 LARGEST_SPLAT = 2**28
 """Elements that a tensor of one repeated value may have; it takes memory only when something is computed from it."""
@@ -54,7 +56,9 @@ def array_of(proto: Message, origin: str) -> np.ndarray:
         return np.empty((), object)  # a handle: nothing that a file could hold
     kind = numpy_type(dtype, origin)
     content = proto.tensor_content
-    if content and dtype != "string":
+    if content and dtype == "string":
+        return _packed_strings(content, count, origin).reshape(shape)
+    if content:
         if len(content) != count * kind.itemsize:
             problem = f"a {dtype} constant of shape {list(shape)} has {len(content)} bytes, not {count * kind.itemsize}"
             raise CorruptFileError(origin, problem)
@@ -81,6 +85,24 @@ def _listed_values(proto: Message, dtype: str, kind: np.dtype) -> np.ndarray:
     return np.array(values, np.int64).astype(kind)  # a number that does not fit wraps around, as in TensorFlow
 
 
+def _packed_strings(content: bytes, count: int, origin: str) -> np.ndarray:
+    """`count` strings of one content: the lengths of all, then their bytes."""
+    if count > len(content):
+        raise CorruptFileError(
+            origin, f"a constant of {count} strings has {len(content)} bytes, fewer than one for the length of each"
+        )
+    at, ends = 0, [0]
+    for _ in range(count):
+        length, at = varint(content, at, origin)
+        ends.append(ends[-1] + length)
+    if at + ends[-1] != len(content):
+        problem = f"a constant of {count} strings has {len(content) - at} bytes behind their lengths, not {ends[-1]}"
+        raise CorruptFileError(origin, problem)
+    strings = np.empty(count, object)
+    strings[:] = [content[at + begin : at + end] for begin, end in itertools.pairwise(ends)]
+    return strings
+
+
 def _splat(values: np.ndarray, shape: tuple[int, ...], count: int, origin: str) -> np.ndarray:
     """`values` in that shape; where there are fewer, the last one fills the rest, and where there are none, zero does."""
     if len(values) >= count:
@@ -98,14 +120,18 @@ def _splat(values: np.ndarray, shape: tuple[int, ...], count: int, origin: str) 
     return full.reshape(shape)
 
 
-def tensor_proto(value: np.ndarray | Sequence[bytes], dtype: str) -> Message:
-    """`value` as a TensorProto of that dtype."""
+def tensor_proto(value: np.ndarray | Sequence[bytes], dtype: str, *, packed: bool = False) -> Message:
+    """`value` as a TensorProto of that dtype; with `packed`, strings lie in its content too, as numbers always do."""
     array = np.asarray(value)
     proto = new("TensorProto", dtype=NUMBERS[dtype])
+    proto.tensor_shape.SetInParent()  # a scalar's too, as TensorFlow writes it
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
-    if dtype == "string":
-        proto.string_val.extend(array.ravel().tolist())
-    else:
+    if dtype != "string":
         proto.tensor_content = np.ascontiguousarray(array).tobytes()
+    elif packed:
+        every = array.ravel().tolist()
+        proto.tensor_content = b"".join([*(encoded(len(s)) for s in every), *every])
+    else:
+        proto.string_val.extend(array.ravel().tolist())
     return proto
