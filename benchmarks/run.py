@@ -3,10 +3,10 @@
     python benchmarks/run.py [NAME ...] [--backend jax torch tensorflow] [--threads 1 all] [--allocator default tuned]
                              [--rounds N] [--peers hub raw ...] [--device cpu gpu] [--write] [--render]
 
-Or by the environment: BENCH, BACKEND, THREADS, ALLOCATOR, ROUNDS, PEERS, DEVICE. Each measurement is a process of its own (worker.py);
-the sides take turns, so that a machine whose speed drifts slows all of them. What was measured is kept after each process, in
-bench.json in the cache folder, and printed at the end, also after Ctrl-C; a new run of an artifact replaces its old figures.
-One thread: the process is pinned to one core and its CPU time counts. `--write` puts all that is kept into
+Or by the environment: BENCH, BACKEND, THREADS, ALLOCATOR, ROUNDS, PEERS, DEVICE. Each measurement is a process of its own
+(worker.py); the sides take turns, so that a machine whose speed drifts slows all of them. What was measured is kept after each
+process, in bench.json in the cache folder, and printed at the end, also after Ctrl-C; a new run of an artifact replaces its old
+figures. One thread: the process is pinned to one core and its CPU time counts. `--write` puts all that is kept into
 benchmarks/README.md, and beside it as results.json. Artifacts are built once, into BENCH_CACHE (default: the environment's own
 folder). Needs TensorFlow, tf_keras and tensorflow_hub.
 """
@@ -249,7 +249,9 @@ def main():
     parser.add_argument("--allocator", nargs="*", choices=("default", "tuned"), default=words("ALLOCATOR", ["default", "tuned"]))
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS", "3")))
     parser.add_argument("--peers", nargs="*", choices=("native", *PEERS), default=words("PEERS", ["native", *PEERS]))
-    parser.add_argument("--device", nargs="*", choices=("cpu", "gpu"), default=words("DEVICE", ["cpu", "gpu"] if gpu() else ["cpu"]))
+    parser.add_argument(
+        "--device", nargs="*", choices=("cpu", "gpu"), default=words("DEVICE", ["cpu", "gpu"] if gpu() else ["cpu"])
+    )
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--render", action="store_true", help="measure nothing")
     options = parser.parse_args()

@@ -50,6 +50,7 @@ BACKENDS = {"tensorflow", "tf_keras", "tensorflow_hub", "jax", "jaxlib", "torch"
 BACKEND_FILES = {
     "lowering/kernels.py",
     "lowering/image_kernels.py",
+    "lowering/torch_kernels.py",
     "lowering/loop_kernels.py",
     "lowering/sequence_kernels.py",
     "lowering/special_kernels.py",

@@ -4,30 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from gradients import vjp
-from thaw.graph.ir import Graph, Node, Tensor
+from lowering.spelt import Spelt, agree, both, ops_of
+from thaw.graph.ir import Graph, Tensor
 from thaw.lowering import fusion
 from thaw.lowering import table as table  # every op
-from thaw.lowering.run import Context, Resources
 
 R = np.random.default_rng(5)
-
-
-class Spelt:
-    """A graph under construction: each call adds a node."""
-
-    def __init__(self, *inputs):
-        self.nodes = {name: Node(name, "Placeholder") for name in inputs}
-        self.inputs = tuple(Tensor(name) for name in inputs)
-
-    def __call__(self, op, *inputs, **attributes):
-        inputs = [self("Const", value=np.array(i, "float32")) if isinstance(i, float) else i for i in inputs]
-        name = f"node{len(self.nodes)}"
-        self.nodes[name] = Node(name, op, tuple(inputs), (), attributes)
-        return Tensor(name)
-
-    def graph(self, *outputs):
-        return Graph("spelt", self.nodes, self.inputs, outputs)
 
 
 def erfc(n, x, half=0.5):
@@ -72,31 +54,6 @@ def gelu_of(spelling, **changes):
 def norm_of(**changes):
     n = Spelt("x", "scale", "offset")
     return n.graph(moments(n, *n.inputs, **changes))
-
-
-def both(monkeypatch, graph, *inputs):
-    """Answers and gradients of `graph` as it is written, then fused."""
-    found = []
-    for choice in ("off", "on"):
-        monkeypatch.setenv("THAW_KERNELS", choice)
-        resources = Resources()
-
-        def run(*values, resources=resources):
-            return resources.plan(graph, "float32").run(Context(resources), values)
-
-        found.append(vjp(run, inputs, [np.ones(inputs[0].shape, "float32")]))
-    return found
-
-
-def ops_of(monkeypatch, graph):
-    monkeypatch.setattr(fusion.kernels, "chosen", lambda *backends: True)
-    made = fusion.fused(graph)
-    return {node.op for node in made.nodes.values() if node.op.startswith("thaw.")}
-
-
-def agree(plain, own):
-    for expected, found in zip([*plain[0], *plain[1]], [*own[0], *own[1]], strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-5)
 
 
 SPELLINGS = {"erfc": erfc, "erf": erf, "distribution": distribution, "tanh": tanh}

@@ -2,18 +2,19 @@
 
 TensorFlow has no op for them, so they lie in graphs as three to eleven ops, in the spelling of each publisher. PyTorch runs op
 by op and keeps what each of them gives for the gradient; XLA and TensorFlow's optimizer put them together themselves.
-A rewritten graph answers alike and names its nodes alike; what is not needed any more does not run. Imports ir and kernels.
+Convolutions with what follows them are in `conv_fusion`. A rewritten graph answers alike and names its nodes alike; what is not
+needed any more does not run. Imports ir and kernels.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from math import isclose, pi, sqrt
 from typing import Any
 
 import numpy as np
 
 from thaw.graph.ir import Graph, Node, Tensor
-from thaw.lowering import kernels
-from thaw.lowering.registry import Lowering
+from thaw.lowering import conv_fusion, kernels
+from thaw.lowering.registry import Lowering, own
 from thaw.lowering.values import Value, is_host, on_device
 
 ADD = ("Add", "AddV2")
@@ -43,37 +44,24 @@ def _tensors(*values: Value) -> list[Value]:
     return [on_device(v) if is_host(v) else v for v in values]
 
 
-def _row(function: Callable[..., Value], inputs: tuple[str, ...], attributes: tuple[str, ...]) -> Lowering:
-    return Lowering(
-        op=f"thaw.{function.__name__}",
-        function=function,
-        static=frozenset(),
-        host=False,
-        context=False,
-        stateful=False,
-        ignored=frozenset(),
-        inputs=inputs,
-        attributes=frozenset(attributes),
-        variadic=False,
-        gradient="yes",
-    )
-
-
 _ROWS = (
-    _row(gelu, ("x",), ("approximate",)),
-    _row(layer_norm, ("x", "scale", "offset"), ("axes", "epsilon")),
-    _row(lstm_state, ("i", "f", "g", "c"), ()),
-    _row(lstm_output, ("o", "c"), ()),
+    own(gelu, ("x",), ("approximate",)),
+    own(layer_norm, ("x", "scale", "offset"), ("axes", "epsilon")),
+    own(lstm_state, ("i", "f", "g", "c"), ()),
+    own(lstm_output, ("o", "c"), ()),
 )
-LOWERINGS: dict[str, Lowering] = {row.op: row for row in _ROWS}
+LOWERINGS: dict[str, Lowering] = {row.op: row for row in (*_ROWS, *conv_fusion.ROWS)}
 """Lowerings of the ops that only `fused` makes; no artifact has them, so they are not in the op table."""
 
 
-def fused(graph: Graph) -> Graph:
-    """`graph` with such chains as one node each, where the backend has a kernel for it; else `graph` itself."""
+def fused(graph: Graph, *, narrow: bool = False) -> Graph:
+    """`graph` with such chains as one node each, where the backend has a kernel for it; else `graph` itself.
+
+    `narrow`: whether it computes in 16 bits, where its normalizations are wide.
+    """
     if not kernels.chosen("torch"):
         return graph
-    made: dict[str, Node] = {}
+    made: dict[str, Node] = conv_fusion.made(graph, narrow=narrow)
     chains = _Chains(graph)
     for node in graph.nodes.values():
         found = None

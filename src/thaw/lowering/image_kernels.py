@@ -90,7 +90,8 @@ def depthwise(strides: tuple[int, ...], pads: Pads, dilations: tuple[int, ...]) 
 
         zeros = tuple(jnp.zeros(dy.shape[2:], dy.dtype) for _ in range(window[0] * window[1]))
         sums = lax.fori_loop(0, batch * rows, row, zeros)
-        return jnp.stack([s.reshape(columns, channels).sum(0) for s in sums]).reshape(*window, channels)
+        # Stacked first: one sum to compile, not one a tap.
+        return jnp.stack(sums).reshape(len(sums), columns, channels).sum(1).reshape(*window, channels)
 
     def wide(x: Any) -> Any:
         return x.astype("float32") if x.dtype in (jnp.float16, jnp.bfloat16) else x

@@ -17,7 +17,7 @@ import numpy as np
 from keras import ops
 
 from thaw.errors import ThawError
-from thaw.lowering import image_kernels, sequence_kernels
+from thaw.lowering import image_kernels, sequence_kernels, torch_kernels
 from thaw.lowering.values import Value, dtype_of, static_shape
 from thaw.lowering.windows import Padding, lowest, output_sizes, pad, pads_of, taps
 
@@ -147,46 +147,52 @@ def convolution(x: Value, kernel: Value, *, strides: Sequence[int], padding: Pad
     TensorFlow 2.21) writes past its memory in the gradient of such a convolution of fewer than 16 channels, with AVX-512.
     """
     x, kernel = ops.convert_to_tensor(x), ops.convert_to_tensor(kernel)
-    unpadded = isinstance(padding, str) or not any(map(any, padding))  # SAME never pads a window of 1
-    if set(kernel.shape[:-2]) == {1} and unpadded and max(strides) > 1:
-        x = x[(slice(None), *(slice(None, None, s) for s in strides))]
-        strides = (1,) * len(strides)
+    x, strides = _thinned(x, kernel, strides, padding)
     if chosen("torch"):
-        return _torch_convolution(x, kernel, strides, padding, dilations)
+        return torch_kernels.convolution(x, kernel, strides, padding, dilations)
     dense = set(kernel.shape[:-2]) == {1} and kernel.shape[-2] == x.shape[-1]
-    if dense and unpadded and chosen("jax-cpu"):
+    if dense and _pads_nothing(padding) and chosen("jax-cpu"):
         return _as_product(x, kernel)
     if chosen("jax-cpu") and sequence_kernels.is_over_time(x, kernel, strides, dilations):
         return sequence_kernels.convolution_over_time(x, kernel, padding)
     return convolution_plain(x, kernel, strides=strides, padding=padding, dilations=dilations)
 
 
+def biased_convolution(
+    x: Value,
+    kernel: Value,
+    bias: Value,
+    *,
+    strides: Sequence[int],
+    padding: Padding,
+    dilations: Sequence[int],
+    activation: str,
+) -> Value:
+    """PyTorch: `convolution` with a bias and then "Relu", "Relu6" or nothing (""), in one pass where three would write.
+
+    With given statistics worked into kernel and bias (conv_fusion.py), MobileNetV2 224 (batch 32) predicts in 0.63 s in place
+    of 2.27 (tuned allocator: 0.64, 0.83); with activations in place behind batch statistics a step takes 3.5 s in place of 4.4.
+    """
+    x, strides = _thinned(x, kernel, strides, padding)
+    return torch_kernels.convolution(x, kernel, strides, padding, dilations, bias, activation)
+
+
+def _pads_nothing(padding: Padding) -> bool:
+    """Whether a window of one element is not padded: SAME never does."""
+    return isinstance(padding, str) or not any(map(any, padding))
+
+
+def _thinned(x: Value, kernel: Value, strides: Sequence[int], padding: Padding) -> tuple[Value, Sequence[int]]:
+    """`x` and the strides left, after windows of one element have skipped what their strides skip."""
+    if set(kernel.shape[:-2]) == {1} and _pads_nothing(padding) and max(strides) > 1:
+        return x[(slice(None), *(slice(None, None, s) for s in strides))], (1,) * len(strides)
+    return x, strides
+
+
 def _as_product(x: Value, kernel: Value) -> Value:
     """A convolution by a window of one element and strides of one, as a matrix product."""
     flat = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), ops.reshape(kernel, kernel.shape[-2:]))
     return ops.reshape(flat, (*x.shape[:-1], kernel.shape[-1]))
-
-
-def _torch_convolution(x: Any, kernel: Any, strides: Sequence[int], padding: Padding, dilations: Sequence[int]) -> Any:
-    """The native convolution on a channels-first view, which keeps the layout in memory channels last."""
-    import torch
-    from torch.nn import functional
-
-    axes = x.ndim - 2
-    pads = pads_of(padding, x.shape[1:-1], kernel.shape[:axes], strides, dilations)
-    assert pads is not None
-    x = x.permute(0, axes + 1, *range(1, axes + 1))
-    kernel = kernel.permute(axes + 1, axes, *range(axes))
-    if kernel.dtype == torch.float64:  # no oneDNN there, and PyTorch's own gradient refuses views
-        x, kernel = x.contiguous(), kernel.contiguous()
-    if all(a == b for a, b in pads):
-        symmetric = tuple(a for a, _ in pads)
-    else:  # pad() lists the last axis first
-        x, symmetric = functional.pad(x, [n for pair in reversed(pads) for n in pair]), (0,) * axes
-    function = (functional.conv1d, functional.conv2d, functional.conv3d)[axes - 1]
-    groups = x.shape[1] // kernel.shape[1]
-    y = function(x, kernel, None, tuple(strides), symmetric, tuple(dilations), groups)
-    return y.permute(0, *range(2, axes + 2), 1)
 
 
 def depthwise_plain(x: Value, kernel: Value, *, strides: Sequence[int], padding: Padding, dilations: Sequence[int]) -> Value:
@@ -219,7 +225,7 @@ def depthwise(x: Value, kernel: Value, *, strides: Sequence[int], padding: Paddi
     x, kernel = ops.convert_to_tensor(x), ops.convert_to_tensor(kernel)
     height, width, channels, multiplier = (int(n or 0) for n in static_shape(kernel))
     if chosen("torch"):
-        return _torch_convolution(x, kernel.reshape(height, width, 1, channels * multiplier), strides, padding, dilations)
+        return torch_kernels.convolution(x, kernel.reshape(height, width, 1, channels * multiplier), strides, padding, dilations)
     if chosen("jax-cpu") and x.size:
         pads = pads_of(padding, x.shape[1:-1], (height, width), strides, dilations)
         assert pads is not None
@@ -296,6 +302,11 @@ def relu6(x: Value) -> Value:
     return ops.relu6(x)
 
 
+def activated(y: Value, activation: str) -> Value:
+    """`y` through "Relu", "Relu6" or nothing ("")."""
+    return {"": lambda y: y, "Relu": relu, "Relu6": relu6}[activation](y)
+
+
 def batch_norm_training_plain(x: Value, scale: Value, offset: Value, *, epsilon: float) -> tuple[Value, Value, Value]:
     """Normalized over all axes but the last, with the batch's mean and (biased) variance, which carry no gradient."""
     axes = tuple(range(len(x.shape) - 1))
@@ -307,7 +318,9 @@ def batch_norm_training_plain(x: Value, scale: Value, offset: Value, *, epsilon:
     return ops.cast(y, dtype_of(x)), ops.stop_gradient(mean), ops.stop_gradient(variance)
 
 
-def batch_norm_training(x: Value, scale: Value, offset: Value, *, epsilon: float) -> tuple[Value, Value, Value]:
+def batch_norm_training(
+    x: Value, scale: Value, offset: Value, *, epsilon: float, activation: str = ""
+) -> tuple[Value, Value, Value]:
     """`batch_norm_training_plain`, by whatever is fastest.
 
     JAX on a CPU: remembers the input and the statistics only, which halves the temporary memory of a MobileNetV2 step
@@ -320,22 +333,11 @@ def batch_norm_training(x: Value, scale: Value, offset: Value, *, epsilon: float
         y, mean, variance = image_kernels.batch_norm(epsilon)(x, scale, offset)
         return y, mean, variance
     if chosen("torch") and not narrow and x.numel() > x.shape[-1]:
-        return _torch_batch_norm(x, scale, offset, epsilon)
+        return torch_kernels.batch_norm(x, scale, offset, epsilon, activation)
     if chosen("tensorflow") and dtype_of(x) in {"float32", "float16", "bfloat16"} and len(x.shape) == 4:
         return _tensorflow_batch_norm(x, scale, offset, epsilon)
-    return batch_norm_training_plain(x, scale, offset, epsilon=epsilon)
-
-
-def _torch_batch_norm(x: Any, scale: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any]:
-    """The native op on a channels-first view; its moving averages, replaced wholly, tell the batch's statistics."""
-    import torch
-    from torch.nn import functional
-
-    count = x.numel() // x.shape[-1]
-    mean, variance = torch.zeros_like(scale.detach()), torch.ones_like(scale.detach())
-    view = x.permute(0, x.ndim - 1, *range(1, x.ndim - 1))
-    y = functional.batch_norm(view, mean, variance, scale, offset, training=True, momentum=1.0, eps=epsilon)
-    return y.permute(0, *range(2, x.ndim), 1), mean, variance * ((count - 1) / count)
+    y, mean, variance = batch_norm_training_plain(x, scale, offset, epsilon=epsilon)
+    return activated(y, activation), mean, variance
 
 
 def _tensorflow_batch_norm(x: Any, scale: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any]:
@@ -351,7 +353,9 @@ def _tensorflow_batch_norm(x: Any, scale: Any, offset: Any, epsilon: float) -> t
     return y, tf.stop_gradient(mean), tf.stop_gradient(biased)
 
 
-def batch_norm_inference(x: Value, scale: Value, offset: Value, mean: Value, variance: Value, *, epsilon: float) -> Value:
+def batch_norm_inference(
+    x: Value, scale: Value, offset: Value, mean: Value, variance: Value, *, epsilon: float, activation: str = ""
+) -> Value:
     """`x` normalized by given statistics, which receive no gradient. PyTorch and TensorFlow: the native op, in one pass.
 
     TensorFlow's optimizer works that one into the convolution before it.
@@ -360,11 +364,7 @@ def batch_norm_inference(x: Value, scale: Value, offset: Value, mean: Value, var
     mean, variance = ops.stop_gradient(mean), ops.stop_gradient(variance)
     dtype = dtype_of(x)
     if chosen("torch") and {dtype_of(v) for v in (scale, offset, mean, variance)} == {dtype}:
-        from torch.nn import functional
-
-        view = x.permute(0, x.ndim - 1, *range(1, x.ndim - 1))
-        y = functional.batch_norm(view, mean, variance, scale, offset, training=False, eps=epsilon)
-        return y.permute(0, *range(2, x.ndim), 1)
+        return torch_kernels.batch_norm_given(x, scale, offset, mean, variance, epsilon, activation)
     if chosen("tensorflow") and dtype in {"float32", "float16", "bfloat16"} and len(x.shape) == 4:
         import tensorflow as tf
 
@@ -374,7 +374,7 @@ def batch_norm_inference(x: Value, scale: Value, offset: Value, mean: Value, var
         ).y
     factor = ops.rsqrt(variance + epsilon) * scale
     wide = dtype_of(factor) if dtype in {"float16", "bfloat16"} else dtype
-    return ops.cast((ops.cast(x, wide) - mean) * factor + offset, dtype)
+    return activated(ops.cast((ops.cast(x, wide) - mean) * factor + offset, dtype), activation)
 
 
 def softmax(x: Value) -> Value:

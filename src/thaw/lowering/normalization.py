@@ -23,16 +23,17 @@ def batch_norm(
     epsilon: float,
     training: bool,
     data_format: str = "NHWC",
+    activation: str = "",
 ) -> tuple[Value, Value, Value]:
-    """`x` normalized channel by channel, and the mean and (biased) variance that did it.
+    """`x` normalized channel by channel (then "Relu" or "Relu6"), and the mean and (biased) variance that did it.
 
     In training they are the batch's, else the given ones. Statistics carry no gradient, as TensorFlow's do not.
     """
     last = to_last(x, data_format)
     if training:
-        y, mean, variance = kernels.batch_norm_training(last, scale, offset, epsilon=epsilon)
+        y, mean, variance = kernels.batch_norm_training(last, scale, offset, epsilon=epsilon, activation=activation)
     else:
-        y = kernels.batch_norm_inference(last, scale, offset, mean, variance, epsilon=epsilon)
+        y = kernels.batch_norm_inference(last, scale, offset, mean, variance, epsilon=epsilon, activation=activation)
         mean, variance = ops.stop_gradient(ops.convert_to_tensor(mean)), ops.stop_gradient(ops.convert_to_tensor(variance))
     return from_last(y, data_format), mean, variance
 
@@ -59,6 +60,7 @@ def fused(
     exponential_avg_factor: float,
     data_format: str,
     is_training: bool,
+    activation: str = "",
 ) -> tuple[Value, ...]:
     """Outputs of the FusedBatchNorm ops, the reserved ones included.
 
@@ -66,7 +68,7 @@ def fused(
     Source: tensorflow/core/kernels/fused_batch_norm_op.cc.
     """
     y, used_mean, used_variance = batch_norm(
-        x, scale, offset, mean, variance, epsilon=epsilon, training=is_training, data_format=data_format
+        x, scale, offset, mean, variance, epsilon=epsilon, training=is_training, data_format=data_format, activation=activation
     )
     new_mean, new_variance = used_mean, used_variance
     if is_training:

@@ -104,3 +104,22 @@ def lowering(
         return function
 
     return register
+
+
+def own(
+    function: Callable[..., Any], inputs: tuple[str, ...], attributes: tuple[str, ...], *, variadic: bool = False
+) -> Lowering:
+    """The lowering of an op of ours, "thaw." and the function's name, that a rewritten graph has and no artifact."""
+    return Lowering(
+        op=f"thaw.{function.__name__}",
+        function=function,
+        static=frozenset(),
+        host=False,
+        context=False,
+        stateful=False,
+        ignored=frozenset(),
+        inputs=inputs,
+        attributes=frozenset(attributes),
+        variadic=variadic,
+        gradient="yes",
+    )

@@ -379,7 +379,7 @@ class Plan:
 
         self.inputs = [slot(t) for t in graph.inputs]
         self.wide = wide_nodes(graph) if compute_dtype in NARROW else frozenset()
-        for node in order(fusion.fused(graph)):
+        for node in order(fusion.fused(graph, narrow=compute_dtype in NARROW)):
             if node.op == "Const":
                 value = node.attrs["value"]
                 assert isinstance(value, np.ndarray)

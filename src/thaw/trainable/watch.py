@@ -412,7 +412,12 @@ class Watch:
 
     def _make(self, name: str, force: bool = False) -> Any:
         made = getattr(self.model, name, None)
-        if not force and getattr(made, "looks_at_flags", False) and self.makeup == hooks.makeup(self.model) and not self.changed():
+        if (
+            not force
+            and getattr(made, "looks_at_flags", False)
+            and self.makeup == hooks.makeup(self.model)
+            and not self.changed()
+        ):
             return made  # asked for at every batch by train_on_batch and predict_on_batch: settling would cost milliseconds
         self.settle()
         self._prepare_updates()

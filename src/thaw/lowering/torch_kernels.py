@@ -1,0 +1,74 @@
+"""PyTorch's native convolution and batch normalization, with what follows them in the same pass.
+
+Values are channels last, as the graph has them; the native ops get permuted views, so that nothing is copied. `kernels` chooses.
+"""
+
+# ruff: noqa: TID251
+
+from collections.abc import Sequence
+from typing import Any
+
+from thaw.lowering.windows import Padding, pads_of
+
+
+def in_place(y: Any, activation: str) -> Any:
+    """`y`, which nobody else has seen yet, after "Relu", "Relu6" or nothing (""): neither an array nor a saved one more.
+
+    Their gradients need the result only; those of convolution and normalization do not need theirs.
+    """
+    import torch
+
+    if activation == "Relu":
+        return torch.relu_(y)
+    return torch.nn.functional.hardtanh_(y, 0.0, 6.0) if activation == "Relu6" else y
+
+
+def convolution(
+    x: Any,
+    kernel: Any,
+    strides: Sequence[int],
+    padding: Padding,
+    dilations: Sequence[int],
+    bias: Any = None,
+    activation: str = "",
+) -> Any:
+    """The native convolution on a channels-first view, which keeps the layout in memory channels last."""
+    import torch
+    from torch.nn import functional
+
+    axes = x.ndim - 2
+    pads = pads_of(padding, x.shape[1:-1], kernel.shape[:axes], strides, dilations)
+    assert pads is not None
+    x = x.permute(0, axes + 1, *range(1, axes + 1))
+    kernel = kernel.permute(axes + 1, axes, *range(axes))
+    if kernel.dtype == torch.float64:  # no oneDNN there, and PyTorch's own gradient refuses views
+        x, kernel = x.contiguous(), kernel.contiguous()
+    if all(a == b for a, b in pads):
+        symmetric = tuple(a for a, _ in pads)
+    else:  # pad() lists the last axis first
+        x, symmetric = functional.pad(x, [n for pair in reversed(pads) for n in pair]), (0,) * axes
+    function = (functional.conv1d, functional.conv2d, functional.conv3d)[axes - 1]
+    groups = x.shape[1] // kernel.shape[1]
+    y = function(x, kernel, bias, tuple(strides), symmetric, tuple(dilations), groups)
+    return in_place(y, activation).permute(0, *range(2, axes + 2), 1)
+
+
+def batch_norm(x: Any, scale: Any, offset: Any, epsilon: float, activation: str = "") -> tuple[Any, Any, Any]:
+    """The native op on a channels-first view; its moving averages, replaced wholly, tell the batch's statistics."""
+    import torch
+    from torch.nn import functional
+
+    count = x.numel() // x.shape[-1]
+    mean, variance = torch.zeros_like(scale.detach()), torch.ones_like(scale.detach())
+    view = x.permute(0, x.ndim - 1, *range(1, x.ndim - 1))
+    y = functional.batch_norm(view, mean, variance, scale, offset, training=True, momentum=1.0, eps=epsilon)
+    return in_place(y, activation).permute(0, *range(2, x.ndim), 1), mean, variance * ((count - 1) / count)
+
+
+def batch_norm_given(x: Any, scale: Any, offset: Any, mean: Any, variance: Any, epsilon: float, activation: str) -> Any:
+    """The native op by given statistics."""
+    from torch.nn import functional
+
+    view = x.permute(0, x.ndim - 1, *range(1, x.ndim - 1))
+    y = functional.batch_norm(view, mean, variance, scale, offset, training=False, eps=epsilon)
+    return in_place(y, activation).permute(0, *range(2, x.ndim), 1)
