@@ -2,6 +2,7 @@
 
 import functools
 import io
+import json
 import shutil
 import zipfile
 from pathlib import Path
@@ -164,6 +165,21 @@ def test_config_of_old_layers_is_translated() -> None:
     assert old.get_layer("conv").strides == (1, 2)
     assert old.get_layer("drop").rate == pytest.approx(0.3)
     assert not old.get_layer("q").use_bias
+
+
+def test_masks_made_by_hand_take_no_name_of_a_layer(tmp_path: Path) -> None:
+    def rename(config: Any) -> None:
+        text = json.dumps(config)
+        for old, new in (("after", "concatenate"), ("again", "logical_and"), ("product", "copy")):
+            text = text.replace(f'"{old}"', f'"{new}"')
+        config.clear()
+        config.update(json.loads(text))
+
+    path = edited_config(FILES / "merged.h5", tmp_path / "m.h5", rename)
+    keras.backend.clear_session()  # Keras' automatic names start anew, as in a fresh process
+    found = flat(read_keras_file(path)(answers("merged")[0]))
+    for value, expected in zip(found, answers("merged")[1], strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_hard_sigmoid_is_that_of_keras2() -> None:

@@ -14,6 +14,7 @@ import keras
 
 from thaw.errors import ConfigNotNativeError, CorruptFileError, ThawError
 from thaw.formats.keras_file.masks import OldMasks
+from thaw.formats.keras_file.operation_names import name_operations
 from thaw.formats.keras_file.parts import without_random_weights
 from thaw.formats.keras_file.spec import Call, LayerSpec, Ref, new_name, walk
 from thaw.formats.keras_file.tf_calls import run_call
@@ -210,13 +211,7 @@ class _Builder:
         """A TensorFlow call, as operations of Keras that bear its name where they can."""
         with self._explained(spec):
             result = run_call(spec.config, args, kwargs)
-            sources = [tensor for tensor in walk([args, kwargs]) if keras.utils.is_keras_tensor(tensor)]
-            results = [tensor for tensor in walk(result) if keras.utils.is_keras_tensor(tensor)]
-            if results and not any(tensor is source for tensor in results for source in sources):
-                # Names must be unique in a model, and Keras' automatic ones know nothing of the file's.
-                made = keras.Function(sources, results).operations
-                for number, operation in enumerate(reversed([op for op in made if not isinstance(op, keras.layers.Layer)])):
-                    operation.name = spec.name.replace("/", "_") + (f"_part_{number}" if number else "")
+            name_operations([args, kwargs], result, spec.name.replace("/", "_"))
         return result
 
     def _explained(self, spec: LayerSpec) -> _Explained:

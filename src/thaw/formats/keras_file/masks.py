@@ -3,16 +3,20 @@
 Merging layers joined the masks that were there by AND. Keras 3 joins by OR, forgets them where one input has none, lets its
 `Multiply` change what is masked, forgets the mask of a sequence that comes with states, takes it from what was attended to,
 and makes none in a `TimeDistributed`.
-Source: tf_keras/src/layers/merging/base_merge.py, concatenate.py, rnn/time_distributed.py (`compute_mask`). Imports Keras only.
+Source: tf_keras/src/layers/merging/base_merge.py, concatenate.py, rnn/time_distributed.py (`compute_mask`).
+Imports Keras and the naming of operations.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from typing import Any
 
 import keras
 from keras import ops
+
+from thaw.formats.keras_file.operation_names import name_operations
 
 __all__ = ["OldMasks"]
 
@@ -33,6 +37,7 @@ class OldMasks:
     def __init__(self) -> None:
         # The tensors are held too: an id means something only as long as its object lives.
         self._noted: dict[int, tuple[Any, Any]] = {}
+        self._made: Counter[str] = Counter()
 
     def call(self, layer: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """`layer(*args, **kwargs)`, with masks where Keras 3 would not find the right ones by itself."""
@@ -64,21 +69,30 @@ class OldMasks:
         if mask is not None and keras.utils.is_keras_tensor(tensor):
             self._noted[id(tensor)] = (tensor, mask)
 
+    def _new(self, layer: Any, sources: Any, tensor: Any) -> Any:
+        """`tensor`, computed from `sources` for the sake of `layer`, under names that no layer has."""
+        self._made[layer.name] += 1
+        name_operations(sources, tensor, f"{layer.name}_mask_{self._made[layer.name]}")
+        return tensor
+
     def _merged(self, layer: Any, inputs: Any, kwargs: dict[str, Any]) -> Any:
         tensors, masks = inputs, [self._of(tensor) for tensor in inputs]
         there = [mask for mask in masks if mask is not None]
         if there and isinstance(layer, keras.layers.Multiply):
             # A copy has no mask: Keras 3 multiplies by 1 wherever one is False.
-            inputs = [tensor if mask is None else ops.copy(tensor) for tensor, mask in zip(inputs, masks, strict=True)]
+            inputs = [
+                tensor if mask is None else self._new(layer, tensor, ops.copy(tensor))
+                for tensor, mask in zip(inputs, masks, strict=True)
+            ]
         result = layer(inputs, **kwargs)
         one = len(there) == len(masks) and all(mask is there[0] for mask in there)
         if not there or (one and inputs[0] is tensors[0] and not any(id(tensor) in self._noted for tensor in tensors)):
             return result
         along = isinstance(layer, keras.layers.Concatenate) and layer.axis not in (-1, len(result.shape) - 1)
         if along and len(there) == len(masks):
-            self._note(result, ops.concatenate(there, axis=layer.axis))
+            self._note(result, self._new(layer, there, ops.concatenate(there, axis=layer.axis)))
         elif not along:
-            self._note(result, _all_of(there))
+            self._note(result, self._new(layer, there, _all_of(there)))
         return result
 
     def _attended(self, layer: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -89,7 +103,7 @@ class OldMasks:
             pairs = [ops.expand_dims(mask, -1 if side == "query" else -2) for side, mask in masks.items() if mask is not None]
             given = kwargs.get("attention_mask")
             pairs += [] if given is None else [ops.cast(given, "bool")]
-            kwargs = {**kwargs, "attention_mask": _all_of(pairs)}
+            kwargs = {**kwargs, "attention_mask": self._new(layer, [*masks.values(), given], _all_of(pairs))}
         result = layer(*args, **kwargs)
         for side, tensor in sides.items():
             self._note(tensor, masks[side])  # the layer has taken it away
@@ -98,9 +112,9 @@ class OldMasks:
 
     def _after_each(self, layer: Any, steps: Any, mask: Any, result: Any) -> None:
         if isinstance(layer.layer, keras.layers.Embedding) and layer.layer.mask_zero:
-            self._note(result, ops.not_equal(steps, 0))
+            self._note(result, self._new(layer, steps, ops.not_equal(steps, 0)))
         elif mask is not None and len(mask.shape) > 2:
-            self._note(result, ops.any(mask, axis=tuple(range(2, len(mask.shape)))))
+            self._note(result, self._new(layer, mask, ops.any(mask, axis=tuple(range(2, len(mask.shape))))))
 
 
 def _all_of(masks: list[Any]) -> Any:
