@@ -290,6 +290,21 @@ def keras2(folder):
         [*words, floats(2, 4, 3), np.array([[[1, 2, 0, 0], [0, 0, 0, 0]], [[3, 0, 0, 0], [2, 5, 1, 4]]], "float32")],
     )
 
+    # A crop that is random in training only, in a Sequential and in a model around it.
+    steps = [layers.RandomCrop(4, 6, input_shape=(9, 10, 2), name="crop"), layers.Conv2D(3, 2, name="conv")]
+    front = keras.Sequential([*steps, layers.RandomFlip(seed=1, name="flip")], name="front")
+    image, other = keras.Input((9, 10, 2), name="image"), keras.Input((5, 3, 2), name="other")
+    larger = layers.RandomCrop(7, 4, seed=3, name="larger")(other)
+    y = layers.Concatenate(name="join")([
+        layers.Flatten(name="flat")(front(image)),
+        layers.GlobalMaxPooling2D(name="most")(larger),
+    ])
+    model = keras.Model([image, other], [layers.Dense(2, name="head")(y), larger], name="cropped")
+    for name in ("front", "head"):
+        layer = model.get_layer(name)
+        layer.set_weights([floats(*value.shape) if value.dtype == "float32" else value for value in layer.get_weights()])
+    record(folder, "cropped", model, [floats(2, 9, 10, 2), floats(2, 5, 3, 2)], both)
+
 
 def keras23(folder):
     """Keras 2.3.1 itself, and the tf.keras of TensorFlow 1.15."""

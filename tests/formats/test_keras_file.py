@@ -182,6 +182,16 @@ def test_masks_made_by_hand_take_no_name_of_a_layer(tmp_path: Path) -> None:
         np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_crop_of_keras2_that_has_its_size_already_is_left_as_it_is() -> None:
+    front = read_keras_file(FILES / "cropped.h5").get_layer("front")
+    assert [type(layer).__name__ for layer in front.layers] == ["RandomCrop", "Resizing", "Conv2D", "RandomFlip"]
+    image = answers("cropped")[0][0]
+    drawn = front.layers[0](image, training=True)
+    assert drawn.shape == (2, 4, 6, 2)
+    np.testing.assert_array_equal(flat(front.layers[1](drawn))[0], flat(drawn)[0])
+    assert front.layers[1](front.layers[0](image, training=False)).shape == (2, 4, 6, 2)
+
+
 def test_hard_sigmoid_is_that_of_keras2() -> None:
     activation = read_keras_file(FILES / "sequential.h5").layers[0].activation
     found = flat(activation(keras.ops.convert_to_tensor([-3.0, -2.0, 0.0, 1.0, 2.6])))[0]

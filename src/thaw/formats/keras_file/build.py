@@ -167,6 +167,8 @@ class _Builder:
                 self._check_size(child, model.outputs[0].shape if model.built and model.layers else shape or ())
             with self._explained(child), without_random_weights(layer, self.elements, self.shown):
                 model.add(layer)
+                if child.behind is not None:
+                    model.add(self._behind(child.behind))
         if not model.built and shape is not None and spec.children and spec.children[0].kind not in ("layer", "wrapper"):
             with self._explained(spec):
                 model.build(shape)
@@ -205,7 +207,12 @@ class _Builder:
         if args and spec.kind == "layer" and hasattr(args[0], "shape"):
             self._check_size(spec, args[0].shape)
         with self._explained(spec), without_random_weights(layer, self.elements, self.shown):
-            return self.masks.call(layer, args, kwargs) if self.masks else layer(*args, **kwargs)
+            result = self.masks.call(layer, args, kwargs) if self.masks else layer(*args, **kwargs)
+            return result if spec.behind is None else self._behind(spec.behind)(result)
+
+    def _behind(self, spec: LayerSpec) -> Any:
+        """The layer that follows every use of another: one object."""
+        return self.layers[id(spec)] if id(spec) in self.layers else self.make(spec)
 
     def run_operation(self, spec: LayerSpec, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """A TensorFlow call, as operations of Keras that bear its name where they can."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from thaw.errors import ConfigNotNativeError, CorruptFileError
 from thaw.formats.keras_file import nodes
-from thaw.formats.keras_file.old_arguments import DROPPED, HARMLESS, REFUSED, RENAMED_FUNCTIONS, rename_arguments
+from thaw.formats.keras_file.old_arguments import DROPPED, HARMLESS, REFUSED, RENAMED_FUNCTIONS, rename_arguments, what_follows
 from thaw.formats.keras_file.spec import LayerSpec, new_name
 from thaw.formats.keras_file.tf_calls import is_known_call
 from thaw.formats.keras_file.vocabulary import CODE_CLASSES, Vocabulary, accepted_arguments
@@ -146,6 +146,7 @@ class _Reader:
         if cls_name in _TEXT_LAYERS and isinstance(arguments.get("vocabulary"), str):
             self.code.append(f"{cls_name} {name!r} reads the file {arguments['vocabulary']!r}")
         extra = {key: config[key] for key in ("num_constants", "causal") if config.get(key)}
+        behind = what_follows(cls_name, arguments, version=self.version)
         return LayerSpec(
             name,
             "layer",
@@ -156,6 +157,7 @@ class _Reader:
             input_dtype=dtype if isinstance(dtype, str) else None,
             trainable=bool(config.get("trainable", True)),
             extra=extra,
+            behind=None if behind is None else self._builtin(f"{name}_resized", *behind),
         )
 
     def _known_arguments(self, cls_name: str, cls: type, config: dict[str, Any], name: str) -> dict[str, Any]:

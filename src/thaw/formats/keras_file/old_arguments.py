@@ -13,7 +13,7 @@ import keras
 
 from thaw.formats.keras_file.activations import hard_sigmoid_keras2
 
-__all__ = ["CLASSES", "DROPPED", "HARMLESS", "REFUSED", "RENAMED_FUNCTIONS", "rename_arguments"]
+__all__ = ["CLASSES", "DROPPED", "HARMLESS", "REFUSED", "RENAMED_FUNCTIONS", "rename_arguments", "what_follows"]
 
 Config = dict[str, Any]
 
@@ -164,6 +164,18 @@ def rename_arguments(old_class: str, config: Config, *, version: int) -> tuple[s
     if change is not None:
         change(config, version, old_class)
     return cls, config
+
+
+def what_follows(cls: str, config: Config, *, version: int) -> tuple[str, Config] | None:
+    """The class and arguments of the layer that must stand behind Keras 3's `cls`, for what an old one did; None for most.
+
+    Source: tf_keras/src/layers/preprocessing/image_preprocessing.py, `RandomCrop`: images are cropped at random in training, and
+    resized when they are only asked about, which Keras 3 leaves out. To what has its size already, `Resizing` does nothing.
+    """
+    if cls != "RandomCrop" or version >= 3:
+        return None
+    kept = {key: config[key] for key in ("height", "width", "dtype") if key in config}
+    return "Resizing", {**kept, "crop_to_aspect_ratio": True}
 
 
 def _without_array(value: Any) -> Any:

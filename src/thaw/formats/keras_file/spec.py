@@ -53,6 +53,7 @@ class LayerSpec:
         outputs: The same for its outputs.
         shared_id: Equal for the mentions of one layer in several models.
         input_shape: Batch shape that an old config gives for a layer without an `InputLayer`.
+        behind: A layer without weights that follows each use of this one: what Keras 3's own no longer does.
     """
 
     name: str
@@ -69,6 +70,7 @@ class LayerSpec:
     input_dtype: str | None = None
     trainable: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
+    behind: LayerSpec | None = None
 
 
 def new_name(name: str) -> str:
