@@ -149,6 +149,9 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
     (r"(CSRSparse|SparseMatrix)", "compressed sparse rows: in no model that was at hand"),
     (r"(XlaCallModule|XlaCustomCall)", "a program that JAX compiled ahead; export with `native_serialization=False` (and XLA off)"),
     (r"^Xla", "of JAX's exports before native serialization: not done"),
+    (r"^Stack(V2|Push|PushV2|Pop|PopV2|Close|CloseV2)?$",
+     "stacks on which TensorFlow 1's gradients of loops keep values: in training graphs only, which are not run"),
+    (r"TemporaryVariable$", "variables of one run, written in an order that only control edges say: in no model that was at hand"),
     (r"(TensorMap)", "maps of tensors: in no model that was at hand"),
 )  # fmt: skip
 """Patterns of names of ops that are left out, and why; the first that fits counts."""

@@ -28,6 +28,13 @@ def test_jpeg_round_trip_keeps_a_smooth_image():
     assert np.abs(found.astype(int) - SMOOTH).max() <= 12
 
 
+def test_jpeg_of_lower_quality_is_smaller_and_worse():
+    good, bad = (images.encode_jpeg_of_quality(SMOOTH, np.int32(q)) for q in (95, 20))
+    assert good.item() == images.encode_jpeg(SMOOTH).item()
+    assert len(bad.item()) < len(good.item())
+    assert np.abs(images.decode_jpeg(bad).astype(int) - SMOOTH).max() > 4
+
+
 def test_jpeg_in_grey_and_in_part():
     file = saved("JPEG", SMOOTH, quality=95)
     assert images.decode_jpeg(file, channels=1).shape == (24, 32, 1)
@@ -48,12 +55,13 @@ def test_pngs_of_a_batch():
     np.testing.assert_array_equal(images.decode_png(files[1]), SMOOTH // 2)
 
 
-def test_every_frame_of_an_animation():
+@pytest.mark.parametrize(("kind", "decode"), [("GIF", images.decode_gif), ("WEBP", images.decode_webp)])
+def test_every_frame_of_an_animation(kind, decode):
     out = io.BytesIO()
     first, second = (Image.fromarray(np.full((4, 5), n, "uint8")) for n in (0, 255))
-    first.save(out, "GIF", save_all=True, append_images=[second])
+    first.save(out, kind, save_all=True, append_images=[second])
     file = data(out.getvalue())
-    found = images.decode_gif(file)
+    found = decode(file)
     assert found.shape == (2, 4, 5, 3)
     assert (found[0] == 0).all() and (found[1] == 255).all()
     assert images.decode_image(file).shape == (2, 4, 5, 3)

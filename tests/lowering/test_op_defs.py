@@ -40,6 +40,8 @@ def plain(value):
 def same(found, expected) -> bool:
     if isinstance(expected, float) and isinstance(found, (int, float)):
         return bool(np.float32(found) == np.float32(expected))
+    if isinstance(expected, list) and len(expected) == len(found):
+        return all(same(f, e) for f, e in zip(found, expected, strict=True))
     return plain(found) == expected and isinstance(found, bool) == isinstance(expected, bool)
 
 

@@ -15,11 +15,18 @@ OBJECT, ALG = Handle("state"), np.int64(1)
 KEY = (np.array([3], "uint64"), np.array([4, 5], "uint64"), np.int32(1))
 
 
-def draw(op, inputs, attrs, generator):
+def draw_all(op, inputs, attrs, generator, outputs):
+    """The outputs of an op, in numpy."""
     places = tuple(Tensor(f"in{i}") for i in range(len(inputs)))
-    plan = Plan(Graph(op, {"op": Node("op", op, places, attrs=attrs)}, places, (Tensor("op"),)), {})
-    (value,) = plan.run(Context(Resources(), seed_generator=generator), inputs)
-    return value if isinstance(value, np.ndarray) else keras.ops.convert_to_numpy(value)
+    wanted = tuple(Tensor("op", i) for i in range(outputs))
+    plan = Plan(Graph(op, {"op": Node("op", op, places, attrs=attrs)}, places, wanted), {})
+    values = plan.run(Context(Resources(), seed_generator=generator), inputs)
+    return [v if isinstance(v, np.ndarray) else keras.ops.convert_to_numpy(v) for v in values]
+
+
+def draw(op, inputs, attrs, generator):
+    """The one output of an op, in numpy."""
+    return draw_all(op, inputs, attrs, generator, 1)[0]
 
 
 HALF_HALF = np.log(np.array([[0.5, 0.25, 0.25]], "float32"))

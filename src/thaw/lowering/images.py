@@ -132,12 +132,18 @@ def decode_gif(contents: Value) -> Value:
     return frames("DecodeGif", opened("DecodeGif", contents), 3, "uint8")
 
 
+@lowering("DecodeWebP", host=True, gradient="none")
+def decode_webp(contents: Value, *, channels: int = 0, dtype: str = "uint8") -> Value:
+    """Every frame's pixels (frames, height, width, channels) between 0 and 255."""
+    return frames("DecodeWebP", opened("DecodeWebP", contents), channels, dtype)
+
+
 @lowering("DecodeImage", host=True, gradient="none")
 def decode_image(contents: Value, *, channels: int = 0, dtype: str = "uint8", expand_animations: bool = True) -> Value:
-    """Pixels of a JPEG, PNG, BMP or GIF file, whichever it is; of every frame of a GIF where `expand_animations` says so."""
+    """Pixels of a JPEG, PNG, BMP, GIF or WebP file, whichever it is; of every frame of the last two if `expand_animations`."""
     image = opened("DecodeImage", contents)
-    if image.format == "GIF":
-        every = frames("DecodeImage", image, channels or 3, dtype)
+    if image.format in {"GIF", "WEBP"}:
+        every = frames("DecodeImage", image, channels or (3 if image.format == "GIF" else 0), dtype)
         return every if expand_animations else every[0]
     return pixels("DecodeImage", image, channels, dtype)
 
@@ -171,8 +177,17 @@ def encode_png(image: Value, *, compression: int = -1) -> Value:
 )
 def encode_jpeg(image: Value, *, format: str = "", quality: int = 95, progressive: bool = False) -> Value:
     """A JPEG file of pixels (height, width, 1 or 3)."""
-    Image = pillow("EncodeJpeg")
+    return _jpeg("EncodeJpeg", image, grey=format == "grayscale", quality=quality, progressive=progressive)
+
+
+def _jpeg(op: str, image: Value, *, grey: bool = False, **how: Any) -> Value:
+    Image = pillow(op)
     out = io.BytesIO()
-    grey = image.shape[-1] == 1 or format == "grayscale"
-    Image.fromarray(image[..., 0] if grey else image).save(out, "JPEG", quality=quality, progressive=progressive)
+    Image.fromarray(image[..., 0] if grey or image.shape[-1] == 1 else image).save(out, "JPEG", **how)
     return np.array(out.getvalue(), dtype=object)
+
+
+@lowering("EncodeJpegVariableQuality", host=True, gradient="none")
+def encode_jpeg_of_quality(images: Value, quality: Value) -> Value:
+    """As EncodeJpeg, the quality as a tensor."""
+    return _jpeg("EncodeJpegVariableQuality", images, quality=int(quality))

@@ -154,7 +154,8 @@ def random_bits(context: Context, shape: Value, *, dtype: str = "int64") -> Valu
 # Stateless ops. A stream is known (`philox.State`) or not (None): then the generator of the layer is asked.
 
 
-def _state(seed: Value) -> philox.State | None:
+def seed_stream(seed: Value) -> philox.State | None:
+    """The stream of a seed of two integers, if it is known."""
     try:
         seed = known(seed, "seed")
     except NotKnownError:
@@ -172,7 +173,7 @@ def _stream(key: Value, counter: Value) -> philox.State | None:
     return philox.State(int(key[0]), (int(counter[0]), int(counter[1])))
 
 
-def _number(context: Context, state: philox.State | None) -> Any:
+def number_of(context: Context, state: philox.State | None) -> Any:
     """A seed for `keras.random` that depends on the stream only, or the layer's generator."""
     return context.next_seed() if state is None else int(philox.words(state, 1)[0] >> 1)
 
@@ -181,7 +182,7 @@ def _draw(context: Context, state: philox.State | None, shape: Value, dtype: str
     """Numbers of a distribution that philox.py has, as TensorFlow's where the stream is known."""
     if state is None or not is_host(shape) or dtype not in {"float32", "float64"}:
         sampler = keras.random.uniform if kind == "uniform" else keras.random.normal
-        return sampler(lengths(shape), dtype=dtype, seed=_number(context, state))
+        return sampler(lengths(shape), dtype=dtype, seed=number_of(context, state))
     function = philox.uniform if kind == "uniform" else philox.normal
     count = int(numpy.prod(lengths(shape), dtype="int64"))
     return function(state, count, wide=dtype == "float64").reshape(lengths(shape)).astype(numpy_dtype(dtype))
@@ -208,7 +209,7 @@ def _register(name: str, line: str, draw: Any) -> None:
     """Registers both spellings of a stateless op: by seed, and by key, counter and algorithm."""
 
     def by_seed(context: Context, shape: Value, seed: Value, *, dtype: str = "float32") -> Value:
-        return draw(context, _state(seed), shape, dtype)
+        return draw(context, seed_stream(seed), shape, dtype)
 
     def by_stream(context: Context, shape: Value, key: Value, counter: Value, alg: Value, *, dtype: str = "float32") -> Value:
         return draw(context, _stream(key, counter), shape, dtype)
@@ -224,7 +225,7 @@ _register("StatelessRandomNormal", "Standard normal, by the seed.", lambda c, s,
 _register(
     "StatelessTruncatedNormal",
     "Standard normal, what lies beyond two drawn again, by the seed.",
-    lambda c, s, n, d: keras.random.truncated_normal(lengths(n), dtype=d, seed=_number(c, s)),
+    lambda c, s, n, d: keras.random.truncated_normal(lengths(n), dtype=d, seed=number_of(c, s)),
 )
 
 
@@ -238,7 +239,7 @@ _register(
 )
 def stateless_integer(context: Context, shape: Value, seed: Value, minval: Value, maxval: Value) -> Value:
     """Integers from minval, below maxval, by the seed."""
-    return _draw_integers(context, _state(seed), shape, minval, maxval)
+    return _draw_integers(context, seed_stream(seed), shape, minval, maxval)
 
 
 @lowering(
@@ -259,7 +260,7 @@ def stateless_integer_of_stream(
 @lowering("StatelessRandomUniformFullInt", context=True, stateful=True, static=("shape",), ignored=("Tseed",), gradient="none")
 def stateless_bits(context: Context, shape: Value, seed: Value, *, dtype: str = "uint64") -> Value:
     """Random bits, by the seed."""
-    return _draw_bits(context, _state(seed), shape, dtype)
+    return _draw_bits(context, seed_stream(seed), shape, dtype)
 
 
 @lowering("StatelessRandomUniformFullIntV2", context=True, stateful=True, static=("shape",), gradient="none")
@@ -275,7 +276,7 @@ def stateless_multinomial(
     context: Context, logits: Value, num_samples: Value, seed: Value, *, output_dtype: str = "int64"
 ) -> Value:
     """Classes drawn by the softmax of each row, by the seed."""
-    drawn = keras.random.categorical(on_device(logits), int(num_samples), seed=_number(context, _state(seed)))
+    drawn = keras.random.categorical(on_device(logits), int(num_samples), seed=number_of(context, seed_stream(seed)))
     return cast(drawn, output_dtype)
 
 
@@ -283,7 +284,7 @@ def stateless_multinomial(
 def stateless_gamma(context: Context, shape: Value, seed: Value, alpha: Value) -> Value:
     """Gamma distributed, by the seed; `shape` ends in alpha's."""
     lead = lengths(shape)[: len(lengths(shape)) - len(static_shape(alpha))]
-    return _gamma(_number(context, _state(seed)), numpy.array(lead, dtype="int32"), alpha)
+    return _gamma(number_of(context, seed_stream(seed)), numpy.array(lead, dtype="int32"), alpha)
 
 
 @lowering(
@@ -292,7 +293,7 @@ def stateless_gamma(context: Context, shape: Value, seed: Value, alpha: Value) -
 def stateless_poisson(context: Context, shape: Value, seed: Value, lam: Value, *, dtype: str) -> Value:
     """Poisson distributed, by the seed; `shape` ends in the rate's."""
     lead = lengths(shape)[: len(lengths(shape)) - len(static_shape(lam))]
-    return _poisson(_number(context, _state(seed)), numpy.array(lead, dtype="int32"), lam, dtype)
+    return _poisson(number_of(context, seed_stream(seed)), numpy.array(lead, dtype="int32"), lam, dtype)
 
 
 @lowering("StatelessRandomBinomial", context=True, stateful=True, static=("shape",), ignored=("S", "Tseed"), gradient="none")
@@ -300,7 +301,7 @@ def stateless_binomial(
     context: Context, shape: Value, seed: Value, counts: Value, probs: Value, *, dtype: str = "int64"
 ) -> Value:
     """Binomially distributed, by the seed."""
-    return _binomial(_number(context, _state(seed)), shape, counts, probs, dtype)
+    return _binomial(number_of(context, seed_stream(seed)), shape, counts, probs, dtype)
 
 
 @lowering(
@@ -315,13 +316,13 @@ def stateless_normal_between(
     context: Context, shape: Value, seed: Value, means: Value, stddevs: Value, minvals: Value, maxvals: Value, *, dtype: str
 ) -> Value:
     """Normal with parameters, between two bounds, by the seed."""
-    return _between(_number(context, _state(seed)), shape, means, stddevs, minvals, maxvals, dtype)
+    return _between(number_of(context, seed_stream(seed)), shape, means, stddevs, minvals, maxvals, dtype)
 
 
 @lowering("StatelessRandomGetKeyCounter", gradient="none", ignored=("Tseed",))
 def key_and_counter(seed: Value) -> Value:
     """The stream of a seed. A seed that is data stays as it is: who draws from it then asks the layer's generator."""
-    state = _state(seed)
+    state = seed_stream(seed)
     if state is None:
         return seed, seed
     return numpy.array([state.key], dtype="uint64"), numpy.array(state.counter, dtype="uint64")
@@ -411,7 +412,7 @@ def rng_skip(context: Context, resource: Handle, algorithm: Value, delta: Value)
 @lowering("StatelessShuffle", context=True, stateful=True, gradient="none")
 def stateless_shuffle(context: Context, value: Value, key: Value, counter: Value, alg: Value) -> Value:
     """Rows in random order, by the stream."""
-    seed = _number(context, _stream(key, counter))
+    seed = number_of(context, _stream(key, counter))
     order = ops.argsort(keras.random.uniform((static_shape(value)[0],), seed=seed))
     return numpy.take(value, known(order, "order"), axis=0) if is_host(value) else ops.take(value, order, axis=0)
 
@@ -422,4 +423,4 @@ def stateless_shuffle(context: Context, value: Value, key: Value, counter: Value
 def stateless_gamma_of_stream(context: Context, shape: Value, key: Value, counter: Value, alg: Value, alpha: Value) -> Value:
     """Gamma distributed, by the stream; `shape` ends in alpha's."""
     lead = lengths(shape)[: len(lengths(shape)) - len(static_shape(alpha))]
-    return _gamma(_number(context, _stream(key, counter)), numpy.array(lead, dtype="int32"), alpha)
+    return _gamma(number_of(context, _stream(key, counter)), numpy.array(lead, dtype="int32"), alpha)

@@ -40,6 +40,7 @@ from thaw.lowering import quantized as quantized
 from thaw.lowering import quantized_layers as quantized_layers
 from thaw.lowering import ragged as ragged
 from thaw.lowering import random as random
+from thaw.lowering import random_crop as random_crop
 from thaw.lowering import recurrent as recurrent
 from thaw.lowering import reductions as reductions
 from thaw.lowering import regex as regex

@@ -9,18 +9,19 @@ from lowering.case import Case
 
 R = np.random.default_rng(25)
 ELSEWHERE = dict.fromkeys(
-    ("DecodeJpeg", "DecodeAndCropJpeg", "EncodePng", "EncodeJpeg", "ExtractJpegShape", "DecodeGif"),
+    ("DecodeJpeg", "DecodeAndCropJpeg", "EncodePng", "EncodeJpeg", "ExtractJpegShape", "DecodeGif", "EncodeJpegVariableQuality"),
     "test_images.py",
 )
 
 
-def file(kind, *shape, dtype="uint8"):
+def file(kind, *shape, dtype="uint8", **how):
     pixels = R.integers(0, np.iinfo(dtype).max, shape).astype(dtype)
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, kind)
+    Image.fromarray(pixels).save(out, kind, **how)
     return np.array(out.getvalue(), dtype=object)
 
 
+EXACT = {"lossless": True, "exact": True}
 CASES = [
     Case("DecodePng", "colour", (file("PNG", 5, 7, 3),), gradient=False),
     Case("DecodePng", "grey", (file("PNG", 5, 7),), gradient=False),
@@ -32,4 +33,8 @@ CASES = [
     Case("DecodeImage", "png", (file("PNG", 5, 7, 3),), gradient=False),
     Case("DecodeImage", "png-as-floats", (file("PNG", 5, 7, 3),), {"channels": 3, "dtype": "float32"}, gradient=False),
     Case("DecodeImage", "bmp", (file("BMP", 5, 7, 3),), {"channels": 3}, gradient=False),
+    Case("DecodeWebP", "colour", (file("WEBP", 5, 7, 3, **EXACT),), gradient=False),
+    Case("DecodeWebP", "alpha", (file("WEBP", 5, 7, 4, **EXACT),), {"channels": 4}, gradient=False),
+    Case("DecodeImage", "webp", (file("WEBP", 5, 7, 3, **EXACT),), gradient=False),
+    Case("DecodeImage", "webp-as-one", (file("WEBP", 5, 7, 4, **EXACT),), {"expand_animations": False}, gradient=False),
 ]

@@ -40,6 +40,9 @@ ELSEWHERE = dict.fromkeys(
         "NonDeterministicInts",
     ),
     STATISTICS,
+) | dict.fromkeys(
+    ("RandomCrop", "SampleDistortedBoundingBox", "SampleDistortedBoundingBoxV2", "StatelessSampleDistortedBoundingBox"),
+    "tests/lowering/test_random_crop.py, by their statistics",
 )
 
 
