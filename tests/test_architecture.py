@@ -52,6 +52,7 @@ BACKEND_FILES = {
     "lowering/image_kernels.py",
     "lowering/torch_kernels.py",
     "lowering/loop_kernels.py",
+    "lowering/matrix_kernels.py",
     "lowering/sequence_kernels.py",
     "lowering/special_kernels.py",
     "lowering/timing_kernels.py",

@@ -152,6 +152,8 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
     (r"^Stack(V2|Push|PushV2|Pop|PopV2|Close|CloseV2)?$",
      "stacks on which TensorFlow 1's gradients of loops keep values: in training graphs only, which are not run"),
     (r"TemporaryVariable$", "variables of one run, written in an order that only control edges say: in no model that was at hand"),
+    (r"^(Batch|)I?(R|)FFT(2D|3D|ND|)$|^IRFFTND$",
+     "for GPUs only, or not of any TensorFlow since 1.0: nothing that answers on a CPU to compare with"),
     (r"(TensorMap)", "maps of tensors: in no model that was at hand"),
 )  # fmt: skip
 """Patterns of names of ops that are left out, and why; the first that fits counts."""

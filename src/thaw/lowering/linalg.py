@@ -8,8 +8,9 @@ from keras import ops
 
 from thaw.lowering.elementwise import apply
 from thaw.lowering.matmul import transposed
+from thaw.lowering.matrix_kernels import lower_upper
 from thaw.lowering.registry import lowering
-from thaw.lowering.values import Value, cast, dtype_of, on_device, static_shape
+from thaw.lowering.values import Value, as_dtype, cast, dtype_of, numpy_dtype, on_device, static_shape
 
 
 @lowering("Cholesky", "BatchCholesky")
@@ -47,6 +48,20 @@ def eigen_together(input: Value) -> Value:
     """As SelfAdjointEigV2, the eigenvalues as a row before the matrix of the eigenvectors."""
     values, vectors = ops.eigh(on_device(input))
     return ops.concatenate([ops.expand_dims(values, -2), vectors], axis=-2)
+
+
+@lowering("Eig")
+def eigen_of_any(input: Value, *, compute_v: bool = True, Tout: str) -> Value:
+    """Eigenvalues and eigenvectors of matrices, complex; in which order, and of which phase, is up to the library."""
+    values, vectors = (as_dtype(v, Tout) for v in ops.eig(on_device(input)))
+    return values, vectors if compute_v else numpy.zeros((0,), numpy_dtype(Tout))
+
+
+@lowering("Lu", gradient="none")
+def lower_and_upper(input: Value, *, output_idx_type: str = "int32") -> Value:
+    """Both triangular factors in one matrix (the lower's ones left out), and which row of the input became each of theirs."""
+    factors, rows = lower_upper(on_device(input))
+    return factors, cast(rows, output_idx_type)
 
 
 @lowering("MatrixInverse", "BatchMatrixInverse")

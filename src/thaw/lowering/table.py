@@ -25,12 +25,14 @@ from thaw.lowering import dtypes as dtypes
 from thaw.lowering import edit_distance as edit_distance
 from thaw.lowering import hashing as hashing
 from thaw.lowering import images as images
+from thaw.lowering import isotonic as isotonic
 from thaw.lowering import linalg as linalg
 from thaw.lowering import logic as logic
 from thaw.lowering import lookup as lookup
 from thaw.lowering import loss as loss
 from thaw.lowering import math as math
 from thaw.lowering import matmul as matmul
+from thaw.lowering import matrix_functions as matrix_functions
 from thaw.lowering import normalization as normalization
 from thaw.lowering import parse as parse
 from thaw.lowering import parse_sequence as parse_sequence

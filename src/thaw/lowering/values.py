@@ -83,6 +83,11 @@ def cast(value: Value, dtype: str) -> Value:
     return ops.cast(value, held(dtype))
 
 
+def as_dtype(value: Value, dtype: str) -> Value:
+    """`value` in that dtype."""
+    return value if dtype_of(value) == dtype else cast(value, dtype)
+
+
 def on_device(value: Value, dtype: str | None = None) -> Value:
     """`value` as a backend tensor."""
     if dtype is None and is_host(value):

@@ -16,7 +16,7 @@ from thaw.lowering import kernels
 from thaw.lowering.elementwise import apply
 from thaw.lowering.matmul import einsum
 from thaw.lowering.registry import lowering
-from thaw.lowering.values import Value, cast, dtype_of, is_host, on_device, sizes, static_shape
+from thaw.lowering.values import Value, as_dtype, cast, dtype_of, is_host, on_device, sizes, static_shape
 from thaw.lowering.windows import padded
 
 
@@ -50,11 +50,6 @@ def numbers_of(op: str, data: str | bytes) -> dict[int, list[int]]:
         else:
             raise UnhandledValueError(op, "dimension_numbers", raw[:40], ("a message of integers",))
     return found
-
-
-def as_dtype(value: Value, dtype: str) -> Value:
-    """`value` in that dtype."""
-    return value if dtype_of(value) == dtype else cast(value, dtype)
 
 
 def _dot(op: str, lhs: Value, rhs: Value, dimension_numbers: str | bytes) -> Value:

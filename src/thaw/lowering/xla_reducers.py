@@ -16,9 +16,9 @@ from thaw.graph.ir import FunctionName
 from thaw.lowering.elementwise import apply
 from thaw.lowering.registry import lowering
 from thaw.lowering.run import Context
-from thaw.lowering.values import Value, dtype_of, known, on_device, sizes
+from thaw.lowering.values import Value, as_dtype, dtype_of, known, on_device, sizes
 from thaw.lowering.windows import padded
-from thaw.lowering.xla import as_dtype, known_shape
+from thaw.lowering.xla import known_shape
 
 MOST_OFFSETS = 4096
 """Elements of a window that is reduced offset by offset."""

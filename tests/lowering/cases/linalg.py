@@ -36,6 +36,7 @@ CASES = [
     Case("SelfAdjointEigV2", "values-alone", (definite(2),), {"compute_v": False}, outputs=1, gradient=False),
 ]
 
+TRIANGLES = np.triu(f(2, 3, 3))
 LOWER = np.array([[4], [0], [0]], "float32")
 BANDS = f(2, 3, 5) + np.array([[0], [4], [0]], "float32")
 # What only older versions of TensorFlow write: the same functions by other names.
@@ -66,4 +67,27 @@ CASES += [
     Case("BandedTriangularSolve", "upper", (f(3, 5) + LOWER[::-1], f(5, 2)), {"lower": False}, rtol=1e-4),
     Case("BandedTriangularSolve", "adjoint", (f(2, 5) + LOWER[:2], f(5, 1)), {"adjoint": True}, rtol=1e-4),
     Case("BandedTriangularSolve", "diagonal", (f(1, 5) + 3, f(5, 1)), gradient=False),
+    Case("MatrixExponential", "batch", (f(2, 3, 3),), gradient=False),
+    Case("MatrixExponential", "great", (4 * f(4, 4),), rtol=1e-4, gradient=False),
+    Case("MatrixExponential", "complex", (z(2, 2),), gradient=False),
+    Case("MatrixSquareRoot", "batch", (definite(2),), rtol=1e-4),
+    Case("MatrixSquareRoot", "not-symmetric", (definite() + np.triu(f(3, 3)),), rtol=1e-4),
+    # TensorFlow's gradient of this one leaves out a conjugate.
+    Case("MatrixSquareRoot", "complex", (definite() + z(3, 3) / 4,), gradient=False, rtol=1e-4),
+    Case("MatrixLogarithm", "batch", (definite(2) + z(2, 3, 3) / 4,), gradient=False, rtol=1e-4),
+    Case("Lu", "batch", (f(2, 4, 4),), gradient=False),
+    Case("Lu", "wide-numbers", (f(3, 3),), {"output_idx_type": "int64"}, gradient=False),
+    Case("Lu", "complex", (z(3, 3),), gradient=False),
+    # Of triangular matrices the libraries find the eigenvalues in one order: as they stand.
+    Case("Eig", "values-alone", (TRIANGLES,), {"compute_v": False, "Tout": "complex64"}, outputs=1, gradient=False),
+    Case(
+        "Eig",
+        "gradient-of-values",
+        (TRIANGLES,),
+        {"compute_v": False, "Tout": "complex64"},
+        outputs=1,
+        backends=("torch", "tensorflow"),
+        why="JAX differentiates no eigenvectors, which `keras.ops.eig` finds too",
+    ),
+    Case("Eig", "of-one", (z(1, 1),), {"Tout": "complex64"}, gradient=False),
 ]
