@@ -62,7 +62,7 @@ def fused(graph: Graph, *, narrow: bool = False) -> Graph:
     if not kernels.chosen("torch"):
         return graph
     made: dict[str, Node] = conv_fusion.made(graph, narrow=narrow)
-    chains = _Chains(graph)
+    chains = Chains(graph)
     for node in graph.nodes.values():
         found = None
         if node.op == "Mul":
@@ -80,7 +80,7 @@ def fused(graph: Graph, *, narrow: bool = False) -> Graph:
 Found = tuple[str, tuple[Tensor, ...], dict[str, Any]]
 
 
-class _Chains:
+class Chains:
     """Reads a graph backwards from the last node of a chain."""
 
     def __init__(self, graph: Graph) -> None:
@@ -167,6 +167,7 @@ class _Chains:
         return None
 
     def is_scaled(self, tensor: Tensor, x: Tensor, factor: float) -> bool:
+        """Whether `tensor` is `factor` times `x`."""
         found, base = self.scaled(tensor)
         return base == x and isclose(found, factor, rel_tol=1e-5)
 

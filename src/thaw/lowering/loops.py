@@ -23,6 +23,7 @@ from thaw.lowering import loop_kernels
 from thaw.lowering.effects import draws_random, written
 from thaw.lowering.lists import GrowthError, TensorList
 from thaw.lowering.loop_slices import multiplied, take_apart, whole
+from thaw.lowering.lstm_loops import native
 from thaw.lowering.run import Context
 from thaw.lowering.trips import BOUND, EXACT, LIMIT, UNBOUNDED, Simulator, Trips, invariants, rehearsed
 from thaw.lowering.values import Handle, NotKnownError, Value, dtype_of, is_host, known, on_device
@@ -138,9 +139,12 @@ def _python(context: Context, loop: Loop) -> list[Value]:
     limit = context.max_iterations or LIMIT
     values = [_at_hand(v) if k in loop.fixed else v for k, v in enumerate(loop.values)]
     body, lists = loop.body, list[Value]()
-    if keras.backend.backend() == "torch" and loop_kernels.wanted():
-        body, lists = multiplied(loop.body, context, values, loop.fixed)
     trips = rehearsed(context, loop.condition, loop.body, values, limit)
+    if keras.backend.backend() == "torch" and loop_kernels.wanted():
+        at_once = None if trips is None else native(context, body, values, loop.fixed, trips)
+        if at_once is not None:
+            return at_once
+        body, lists = multiplied(loop.body, context, values, loop.fixed)
     if trips is not None:
         return _counted(context, loop, body, [*values, *lists], trips)
     for _ in range(limit):

@@ -72,3 +72,16 @@ def batch_norm_given(x: Any, scale: Any, offset: Any, mean: Any, variance: Any, 
     view = x.permute(0, x.ndim - 1, *range(1, x.ndim - 1))
     y = functional.batch_norm(view, mean, variance, scale, offset, training=False, eps=epsilon)
     return in_place(y, activation).permute(0, *range(2, x.ndim), 1)
+
+
+def lstm(x: Any, output: Any, state: Any, kernel: Any, recurrent: Any, bias: Any) -> tuple[Any, Any, Any]:
+    """The native LSTM over `x` (time, batch, features): outputs (time, batch, units), the last one, and the cell's last state.
+
+    Gates stand in the order input, forget, cell, output: `kernel` (features, 4 units), `recurrent` (units, 4 units), `bias`.
+    """
+    import torch
+
+    weights = [kernel.t().contiguous(), recurrent.t().contiguous(), bias, torch.zeros_like(bias)]
+    start = (output.unsqueeze(0).contiguous(), state.unsqueeze(0).contiguous())
+    outputs, last, cell = torch._VF.lstm(x.contiguous(), start, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
+    return outputs, last[0], cell[0]

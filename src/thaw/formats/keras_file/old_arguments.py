@@ -174,7 +174,7 @@ def what_follows(cls: str, config: Config, *, version: int) -> tuple[str, Config
     """
     if cls != "RandomCrop" or version >= 3:
         return None
-    kept = {key: config[key] for key in ("height", "width", "dtype") if key in config}
+    kept: Config = {key: config[key] for key in ("height", "width", "dtype") if key in config}
     return "Resizing", {**kept, "crop_to_aspect_ratio": True}
 
 
