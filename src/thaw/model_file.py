@@ -25,6 +25,7 @@ def load_model(
     custom_objects: Mapping[str, Callable[..., Any]] | None = None,
     into: keras.Model | None = None,
     native: bool | None = None,
+    plain: bool = False,
 ) -> keras.Model:
     """The model behind `handle`, as a Keras 3 model.
 
@@ -33,6 +34,8 @@ def load_model(
         custom_objects: the user's own layers and functions, by the names that the file gives them.
         into: a model built in code whose weights are to be read from a file of weights alone.
         native: True: only as native layers; False: only by the graph; None: native where that can be, else by the graph.
+        plain: True: native layers that, once saved, open without thaw. Costs a legacy file with the hard sigmoid of Keras 1 and 2
+            time where steps are not compiled, as on PyTorch.
 
     Raises:
         ThawError: it is not there, cannot be read, or (`native=True`, or a file without a graph) has what Keras 3 has not; every
@@ -47,10 +50,10 @@ def load_model(
     if into is None and is_of_thaw(path):
         return _read_own(path, custom_objects)
     if is_keras_file(path):
-        return read_keras_file(path, custom_objects=custom_objects, into=into)
+        return read_keras_file(path, custom_objects=custom_objects, into=into, plain=plain)
     if native is not False:
         try:
-            return open_keras_saved_model(path, custom_objects=custom_objects)
+            return open_keras_saved_model(path, custom_objects=custom_objects, plain=plain)
         except (ConfigNotNativeError, NoModelConfigError, MissingFileError, UnknownFormatError) as reason:
             if native:
                 raise

@@ -30,7 +30,7 @@ def convert(
     from thaw.layer import KerasLayer
     from thaw.model_file import load_model
 
-    model = load_model(handle)
+    model = load_model(handle, plain=True)
     partial = out.with_name(f".{out.stem}.partial.keras")
     try:
         model.save(partial)
@@ -40,6 +40,6 @@ def convert(
         partial.unlink(missing_ok=True)
     how = "by its graph" if isinstance(model, KerasLayer) else "as native layers"
     if ours:
-        # A graph, or a function of Keras 1 and 2 that Keras 3 computes otherwise: only thaw has them.
+        # A graph, or a file that was saved by thaw before: only thaw has what is in them.
         how += " (open it after `import thaw`)"
     typer.echo(f"wrote {out}: {len(model.layers)} layers, {model.count_params():,} parameters, {how}")

@@ -37,6 +37,7 @@ def read_keras_file(
     *,
     custom_objects: Mapping[str, Callable[..., Any]] | None = None,
     into: keras.Model | None = None,
+    plain: bool = False,
 ) -> keras.Model:
     """Opens a `.h5` or `.keras` file of Keras 1, 2 or 3 as a native Keras 3 model.
 
@@ -50,6 +51,7 @@ def read_keras_file(
             the function or layer given under the layer's own name.
         into: A model built in code. Only its weights are read, by layer names or else in order; needed for files of weights
             alone, and returned.
+        plain: Whether the model, once saved, must open without thaw; where that costs time, it is slower.
 
     Raises:
         UnknownFormatError: It is no Keras file.
@@ -70,22 +72,23 @@ def read_keras_file(
     if into is not None:
         (read_h5_weights_into if hdf5 else read_zip_weights_into)(file, into)
         return into
-    vocabulary = Vocabulary(custom_objects)
+    vocabulary = Vocabulary(custom_objects, plain=plain)
     return read_h5_model(file, vocabulary) if hdf5 else read_keras_zip(file, vocabulary)
 
 
 def open_keras_saved_model(
-    path: str | os.PathLike[str], *, custom_objects: Mapping[str, Callable[..., Any]] | None = None
+    path: str | os.PathLike[str], *, custom_objects: Mapping[str, Callable[..., Any]] | None = None, plain: bool = False
 ) -> keras.Model:
     """Opens a SavedModel that Keras 2 exported as a native Keras 3 model, by the config that Keras put beside the graph.
 
     Args:
         path: The folder with `saved_model.pb`.
         custom_objects: The user's layers and functions, by the names that the config gives them.
+        plain: As in `read_keras_file`.
 
     Raises:
         ConfigNotNativeError: It has no config, or one that Keras 3's layers cannot rebuild. Its graph still opens, with
             `thaw.KerasLayer(path)`.
         FormatError: It is damaged.
     """
-    return read_keras_saved_model(Path(path), Vocabulary(custom_objects))
+    return read_keras_saved_model(Path(path), Vocabulary(custom_objects, plain=plain))

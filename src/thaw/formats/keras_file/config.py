@@ -12,7 +12,15 @@ from typing import Any
 
 from thaw.errors import ConfigNotNativeError, CorruptFileError
 from thaw.formats.keras_file import nodes
-from thaw.formats.keras_file.old_arguments import DROPPED, HARMLESS, REFUSED, RENAMED_FUNCTIONS, rename_arguments, what_follows
+from thaw.formats.keras_file.old_arguments import (
+    DROPPED,
+    HARMLESS,
+    REFUSED,
+    RENAMED_FUNCTIONS,
+    SPELLED_OUT,
+    rename_arguments,
+    what_follows,
+)
 from thaw.formats.keras_file.spec import LayerSpec, new_name
 from thaw.formats.keras_file.tf_calls import is_known_call
 from thaw.formats.keras_file.vocabulary import CODE_CLASSES, Vocabulary, accepted_arguments
@@ -187,7 +195,7 @@ class _Reader:
                 if policy is not None:
                     values[key] = policy
             elif key.endswith("activation") and isinstance(value, str):
-                values[key] = self._function(value, owner)
+                values[key] = self._function(value, owner, config.get("dtype"))
             else:
                 values[key] = self._value(value, owner, custom=custom)
         return values
@@ -209,10 +217,12 @@ class _Reader:
             return None
         return value
 
-    def _function(self, name: str, owner: str) -> Any:
+    def _function(self, name: str, owner: str, dtype: Any = None) -> Any:
         custom = self.vocabulary.custom_object(name)
         if custom is not None:
             return custom
+        if self.version < 3 and self.vocabulary.plain and name in SPELLED_OUT:
+            return SPELLED_OUT[name](self._dtype(dtype, owner))
         if self.version < 3 and name in RENAMED_FUNCTIONS:
             return RENAMED_FUNCTIONS[name]
         if not self.vocabulary.is_function(name):

@@ -11,9 +11,11 @@ from typing import Any
 
 import keras
 
-from thaw.formats.keras_file.activations import hard_sigmoid_keras2
+from thaw.formats.keras_file.activations import hard_sigmoid_keras2, hard_sigmoid_of_layers
 
-__all__ = ["CLASSES", "DROPPED", "HARMLESS", "REFUSED", "RENAMED_FUNCTIONS", "rename_arguments", "what_follows"]
+__all__ = [
+    "CLASSES", "DROPPED", "HARMLESS", "REFUSED", "RENAMED_FUNCTIONS", "SPELLED_OUT", "rename_arguments", "what_follows",
+]  # fmt: skip
 
 Config = dict[str, Any]
 
@@ -88,6 +90,9 @@ HARMLESS: dict[tuple[str, str], tuple[Any, ...]] = {
 
 # Functions that have the same name and another formula in Keras 3.
 RENAMED_FUNCTIONS: dict[str, Any] = {"hard_sigmoid": hard_sigmoid_keras2, "log_softmax_v2": "log_softmax"}
+
+# The same without a function of thaw's own: by the dtype of its layer, the config of an object that Keras itself opens.
+SPELLED_OUT: dict[str, Callable[[Any], Any]] = {"hard_sigmoid": hard_sigmoid_of_layers}
 
 # (class, argument) -> the values of old versions that Keras 3 takes and cannot run.
 REFUSED: dict[tuple[str, str], tuple[Any, ...]] = {

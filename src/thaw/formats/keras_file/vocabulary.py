@@ -50,9 +50,11 @@ class Vocabulary:
 
     Args:
         custom_objects: The user's classes and functions, by the name that the config uses.
+        plain: Whether only Keras' own objects may come in, none of thaw's.
     """
 
-    def __init__(self, custom_objects: CustomObjects | None = None) -> None:
+    def __init__(self, custom_objects: CustomObjects | None = None, *, plain: bool = False) -> None:
+        self.plain = plain
         self.custom = dict(custom_objects or {})
 
     def custom_object(self, *names: str | None) -> Callable[..., Any] | None:
