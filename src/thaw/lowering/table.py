@@ -8,6 +8,8 @@ from thaw.lowering import arrange as arrange
 from thaw.lowering import array as array
 from thaw.lowering import assets as assets
 from thaw.lowering import audio as audio
+from thaw.lowering import boise as boise
+from thaw.lowering import byte_split as byte_split
 from thaw.lowering import choose as choose
 from thaw.lowering import color as color
 from thaw.lowering import compression as compression

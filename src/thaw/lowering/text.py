@@ -313,5 +313,33 @@ def string_ngrams(
     return strings(grams), row_splits(counts, data_splits.dtype.name)
 
 
+@lowering("TFText>NgramsStringJoin", host=True, gradient="none", ignored=("Tsplits",))
+def ngrams_string_join(
+    *inputs: np.ndarray, width: int, axis: int, string_separator: str, RAGGED_RANK: int
+) -> tuple[np.ndarray, ...]:
+    """The n-grams along the last axis, which is ragged where a vector comes with row splits: values and the splits."""
+    values, splits = inputs[0], inputs[1:]
+    if axis not in {-1, values.ndim - 1 + RAGGED_RANK}:
+        raise UnhandledValueError("TFText>NgramsStringJoin", "axis", axis, (-1,))
+    between = _bytes(string_separator)
+    if splits and values.ndim == 1:
+        *outer, inner = splits
+        grams, ends = string_ngrams(
+            values,
+            inner,
+            separator=string_separator,
+            ngram_widths=(width,),
+            left_pad="",
+            right_pad="",
+            pad_width=0,
+            preserve_short_sequences=False,
+        )
+        return grams, *outer, ends
+    count = max(values.shape[-1] - width + 1, 0)
+    rows = values.reshape(-1, values.shape[-1]).tolist()
+    grams = strings([between.join(row[i : i + width]) for row in rows for i in range(count)])
+    return grams.reshape(*values.shape[:-1], count), *splits
+
+
 def _bytes(text: str | bytes) -> bytes:
     return text if isinstance(text, bytes) else text.encode()

@@ -16,6 +16,7 @@ from thaw.lowering.compiled_text import WordPieceModel, normalizer_map, word_pie
 from thaw.lowering.lookup import Table
 from thaw.lowering.registry import lowering
 from thaw.lowering.strings import Strings, row_splits, strings, utf8_starts
+from thaw.lowering.strings import row_splits as splits_of
 from thaw.lowering.unicode import script_of
 
 Piece = tuple[bytes, int, int]
@@ -267,3 +268,29 @@ def unicode_script_tokenize_with_offsets(
         for c, s in zip(input_values.tolist(), script_of(input_values).tolist(), strict=True)
     ]
     return _cut(input_values, input_splits, scripts, None if keep_whitespace else white)
+
+
+@lowering("SplitMergeTokenizeWithOffsets", host=True, gradient="none")
+def split_merge_tokenize_with_offsets(
+    input_values: Strings, labels: np.ndarray, row_splits: np.ndarray, *, force_split_at_break_character: bool = True
+) -> tuple[Strings, np.ndarray, np.ndarray, np.ndarray]:
+    """Words of the characters of texts, by a label of each: 0 begins a word; words, row splits, where they begin and end.
+
+    Source: TensorFlow Text, split_merge_tokenize_kernel.cc: a word that goes on after white space leaves it out.
+    """
+    op, found, counts = "SplitMergeTokenizeWithOffsets", list[Piece](), []
+    for text, (first, last) in zip(input_values.tolist(), itertools.pairwise(row_splits.tolist()), strict=True):
+        marks, before, broken = labels[first:last].tolist(), len(found), False
+        for number, (character, begin, end) in enumerate(_characters(text)):
+            if number >= len(marks):
+                raise ValueError(f"{op} got {len(marks)} labels for {text[:60]!r}: expected one for each character")
+            space, fresh = character in WHITE_SPACE, len(found) == before
+            if not space and (marks[number] == 0 or fresh or (broken and force_split_at_break_character)):
+                found.append((text[begin:end], begin, end))
+            elif not space:
+                word, start, _ = found[-1]
+                found[-1] = word + text[begin:end], start, end
+            broken = space
+        counts.append(len(found) - before)
+    begins, ends = (np.array([p[i] for p in found], np.int64) for i in (1, 2))
+    return strings([p[0] for p in found]), splits_of(counts), begins, ends

@@ -151,6 +151,17 @@ def _encoded(op: str, codes: list[int], encoding: str, policy: Policy) -> bytes:
     return "".join(kept).encode(encoding)
 
 
+@lowering("TFText>Utf8Binarize", host=True, gradient="none")
+def utf8_binarize(input_tokens: Strings, *, word_length: int, bits_per_char: int, replacement_char: int) -> np.ndarray:
+    """The lowest bits of the first code points of each text, from the lowest on, as 0 and 1: (texts, word length x bits)."""
+    codes = np.zeros((len(input_tokens), word_length), np.int64)
+    for row, text in zip(codes, input_tokens.tolist(), strict=True):
+        first = [code for code, _ in itertools.islice(points(text, "utf-8"), word_length)]
+        row[: len(first)] = [replacement_char if code < 0 else code for code in first]
+    bits = codes[..., None] >> np.arange(bits_per_char) & 1
+    return bits.reshape(len(codes), word_length * bits_per_char).astype(np.float32)
+
+
 @lowering("UnicodeEncode", host=True, gradient="none", ignored=("Tsplits",))
 def unicode_encode(
     input_values: np.ndarray,

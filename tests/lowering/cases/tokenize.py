@@ -7,6 +7,7 @@ import numpy as np
 
 from lowering.cases.text import BULK, case, i, one, s
 
+R = np.random.default_rng(31)
 FOLDER = Path(__file__).parent.parent.parent / "golden" / "text"
 
 
@@ -72,6 +73,23 @@ TURNS = {
     "one-segment": segments(3, [5, 0, 2], dtype="int64"),
 }
 
+TOKENS = (i(0, 4, 8, 12, 17, 0, 4, 8, 0), i(3, 7, 11, 16, 20, 3, 7, 11, 9), i(0, 5, 8, 8, 9, dtype="int64"))
+SPANS = {
+    "aligned": (i(4, 17, 0, 0), i(16, 20, 7, 9), s("animal", "x", "loc", ""), i(0, 2, 3, 3, 4, dtype="int64")),
+    "sticking-out": (i(1, 6, 13, 18, 5, 2, 7), i(2, 9, 16, 19, 10, 3, 12), s(*"abcdefg"), i(0, 4, 5, 5, 7, dtype="int64")),
+    "none": (i(), i(), s(), i(0, 0, 0, 0, 0, dtype="int64")),
+}
+TAGS = s(
+    "B-x", "I-x", "E-x", "O", "S-y", "I-x", "B-y", "O", "E-z", "B-a", "B-b", "S-c", "O", "I-", "O", "O", "B-q", "I-r", "", "Z",
+    "E-w",
+)  # fmt: skip
+TAG_PLACES = np.arange(len(TAGS), dtype=np.int32) * 5
+TAG_ROWS = i(0, 5, 9, 9, 16, 21, dtype="int64")
+CHARACTERS = s("New York", "a中 b\tc", "", "  x", "é\u3000é", " ")
+LENGTHS = [len(text.decode()) for text in CHARACTERS]
+MARKS = R.integers(0, 2, sum(LENGTHS)).astype("int32")
+MARK_ROWS = np.cumsum([0, *LENGTHS]).astype("int32")
+
 CASES = [
     case("WhitespaceTokenizeWithOffsets", "rows", *RUNS),
     case("UnicodeScriptTokenizeWithOffsets", "rows", *RUNS),
@@ -101,6 +119,73 @@ CASES = [
     ],
     case("RegexSplitWithOffsets", "words", np.concatenate([BULK, ODD]), one(r"(\s+|[!-/]|[\p{P}])"), one(r"[!-/]|[\p{P}]")),
     case("RegexSplitWithOffsets", "drops-delimiters", s("don't stop", "", " a  b", "a b\0c d"), one(r"(\s+)"), one("")),
+    case("TFText>ByteSplitWithOffsets", "odd", ODD),
+    case("TFText>ByteSplitWithOffsets", "nothing", ODD[:0]),
+    case("TFText>ByteSplitByOffsets", "rows", s("hello", "", "中a"), i(0, 1, 5, 2), i(2, 5, 5, 4), i(0, 3, 3, 4, dtype="int64")),
+    case("TFText>Utf8Binarize", "odd", ODD, word_length=5, bits_per_char=24, replacement_char=65533),
+    case("TFText>Utf8Binarize", "few-bits", BULK, word_length=8, bits_per_char=7, replacement_char=3),
+    case("TFText>Utf8Binarize", "nothing", ODD[:0], word_length=2, bits_per_char=4, replacement_char=0),
+    *[
+        case(
+            "TFText>NgramsStringJoin",
+            f"rows-of-{n}",
+            ODD,
+            i(0, 3, 3, 4, len(ODD), dtype="int64"),
+            RAGGED_RANK=1,
+            width=n,
+            axis=-1,
+            string_separator="+",
+        )
+        for n in (1, 2, 4)
+    ],
+    case(
+        "TFText>NgramsStringJoin",
+        "dense",
+        ODD[:12].reshape(2, 2, 3),
+        RAGGED_RANK=0,
+        Tsplits="int64",
+        width=2,
+        axis=-1,
+        string_separator=" ",
+    ),
+    case(
+        "TFText>NgramsStringJoin",
+        "too-wide",
+        ODD[:12].reshape(4, 3),
+        RAGGED_RANK=0,
+        Tsplits="int64",
+        width=4,
+        axis=-1,
+        string_separator=" ",
+    ),
+    *[
+        case(
+            "TFText>OffsetsToBoiseTags",
+            f"{name}-{'strict' if strict else 'loose'}",
+            *TOKENS[:2],
+            *spans[:3],
+            TOKENS[2],
+            TOKENS[2],
+            spans[3],
+            spans[3],
+            spans[3],
+            np.array(strict),
+        )
+        for name, spans in SPANS.items()
+        for strict in (False, True)
+    ],
+    case("TFText>BoiseTagsToOffsets", "rows", TAG_PLACES, TAG_PLACES + 4, TAGS, TAG_ROWS, TAG_ROWS, TAG_ROWS),
+    *[
+        case(
+            "SplitMergeTokenizeWithOffsets",
+            f"{'splits' if split else 'joins'}-at-spaces",
+            CHARACTERS,
+            MARKS,
+            MARK_ROWS,
+            force_split_at_break_character=split,
+        )
+        for split in (True, False)
+    ],
     case("RegexSplitWithOffsets", "without-a-group", s("don't stop", "", "a\0b"), one(r"\s+"), one("")),
 ]
 
