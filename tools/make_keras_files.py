@@ -305,6 +305,18 @@ def keras2(folder):
         layer.set_weights([floats(*value.shape) if value.dtype == "float32" else value for value in layer.get_weights()])
     record(folder, "cropped", model, [floats(2, 9, 10, 2), floats(2, 5, 3, 2)], both)
 
+    # Attention masks of floats, alone and beside a mask of their query.
+    tokens, allowed = keras.Input((3, 4), name="tokens"), keras.Input((3, 3), name="allowed")
+    masked = layers.Masking(0.0, name="masking")(tokens)
+    ends = [
+        layers.MultiHeadAttention(2, 3, name="alone")(tokens, tokens, attention_mask=allowed),
+        layers.MultiHeadAttention(2, 3, name="beside")(masked, tokens, attention_mask=allowed),
+    ]
+    x = floats(2, 3, 4)
+    x[0, 2] = 0.0
+    allows = np.array([[[1, 0.5, 0], [1, 1, 0], [0, 0, 1]], [[0, 1, 0.9], [0, 0, 0], [1, 1, 1]]], "float32")
+    record(folder, "allowed", settle(keras.Model([tokens, allowed], ends, name="allowed")), [x, allows])
+
 
 def keras23(folder):
     """Keras 2.3.1 itself, and the tf.keras of TensorFlow 1.15."""

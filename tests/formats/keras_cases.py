@@ -75,6 +75,7 @@ CASES = [
     Case("spread.h5", {"spread": "Discretization", "norm": "Normalization"}),
     Case("masks.h5", {"table_v1": "Embedding", "head_v1": "Sequential"}),
     Case("merged.h5", {"product": "Multiply", "heads": "MultiHeadAttention", "tables": "TimeDistributed"}),
+    Case("allowed.h5", {"alone": "MultiHeadAttention"}),
     *(Case(f"cropped.{kind}", {"larger": "RandomCrop", "larger_resized": "Resizing"}) for kind in ("h5", "keras")),
     Case("keras23_sequential.h5", {"spatial_dropout1d_1": "SpatialDropout1D", "gru_1": "GRU"}),
     Case("keras23_nested.h5", {"features": "Functional", "separable_conv2d_1": "SeparableConv2D"}),

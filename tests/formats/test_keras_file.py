@@ -16,6 +16,7 @@ import pytest
 from formats.keras_cases import CASES, FILES, Case, Scale, answers, edited_config, flat
 from thaw.errors import ConfigNotNativeError, NoModelConfigError, UnknownFormatError, WeightsMismatchError
 from thaw.formats.keras_file import is_keras_file, open_keras_saved_model, read_keras_file
+from thaw.formats.keras_file.masks import OldMasks
 from thaw.formats.keras_file.tf_calls import known_calls
 
 HERE = [case for case in CASES if keras.backend.backend() in case.backends]
@@ -190,6 +191,15 @@ def test_a_crop_of_keras2_that_has_its_size_already_is_left_as_it_is() -> None:
     assert drawn.shape == (2, 4, 6, 2)
     np.testing.assert_array_equal(flat(front.layers[1](drawn))[0], flat(drawn)[0])
     assert front.layers[1](front.layers[0](image, training=False)).shape == (2, 4, 6, 2)
+
+
+def test_a_model_that_joins_what_is_masked_outside_is_warned_of() -> None:
+    inside = keras.Input((4, 3))
+    joined = keras.layers.Add(name="plus")([inside, keras.layers.Dense(3)(inside)])
+    inner = keras.Model(inside, keras.layers.LSTM(2)(joined), name="inner")
+    words = keras.layers.Embedding(5, 3, mask_zero=True)(keras.Input((4,)))
+    with pytest.warns(UserWarning, match=r"'inner' is called on tensors with masks, .*\(plus\)"):
+        OldMasks().call(inner, [words], {})
 
 
 def test_hard_sigmoid_is_that_of_keras2() -> None:

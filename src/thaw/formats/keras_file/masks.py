@@ -2,7 +2,7 @@
 
 Merging layers joined the masks that were there by AND. Keras 3 joins by OR, forgets them where one input has none, lets its
 `Multiply` change what is masked, forgets the mask of a sequence that comes with states, takes it from what was attended to,
-and makes none in a `TimeDistributed`.
+and makes none in a `TimeDistributed`. A model inside another, called with masks, runs as Keras 3 has it: that is warned of.
 Source: tf_keras/src/layers/merging/base_merge.py, concatenate.py, rnn/time_distributed.py (`compute_mask`).
 Imports Keras and the naming of operations.
 """
@@ -10,6 +10,7 @@ Imports Keras and the naming of operations.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections import Counter
 from typing import Any
 
@@ -49,6 +50,8 @@ class OldMasks:
         several = isinstance(first, list | tuple)
         tensors = list(first) if isinstance(first, list | tuple) else [first]
         masks = [self._of(tensor) for tensor in tensors]
+        if isinstance(layer, keras.Model) and any(mask is not None for mask in masks):
+            _warn_of_merges(layer)
         states = any(kwargs.get(name) is not None for name in ("initial_state", "constants")) and masks[0] is not None
         by_hand = states or any(id(tensor) in self._noted for tensor in tensors)
         takes = "mask" in inspect.signature(layer.call).parameters
@@ -99,11 +102,14 @@ class OldMasks:
         named = dict(zip(("query", "value", "key"), args, strict=False)) | kwargs
         sides = {side: named[side] for side in ("query", "value", "key") if named.get(side) is not None}
         masks = {side: self._of(tensor) for side, tensor in sides.items()}
+        given = kwargs.get("attention_mask")
         if any(id(tensor) in self._noted for tensor in sides.values()):
             pairs = [ops.expand_dims(mask, -1 if side == "query" else -2) for side, mask in masks.items() if mask is not None]
-            given = kwargs.get("attention_mask")
             pairs += [] if given is None else [ops.cast(given, "bool")]
             kwargs = {**kwargs, "attention_mask": self._new(layer, [*masks.values(), given], _all_of(pairs))}
+        elif _is_float(given) and not any(mask is not None for mask in masks.values()) and not kwargs.get("use_causal_mask"):
+            # Alone, it was taken from 1 and multiplied by the least number there is; Keras 3 lets through whatever is not 0.
+            kwargs = {**kwargs, "attention_mask": self._new(layer, given, ops.equal(given, 1))}
         result = layer(*args, **kwargs)
         for side, tensor in sides.items():
             self._note(tensor, masks[side])  # the layer has taken it away
@@ -115,6 +121,24 @@ class OldMasks:
             self._note(result, self._new(layer, steps, ops.not_equal(steps, 0)))
         elif mask is not None and len(mask.shape) > 2:
             self._note(result, self._new(layer, mask, ops.any(mask, axis=tuple(range(2, len(mask.shape))))))
+
+
+def _is_float(tensor: Any) -> bool:
+    return bool(keras.utils.is_keras_tensor(tensor) and keras.backend.is_float_dtype(tensor.dtype))
+
+
+def _warn_of_merges(model: Any) -> None:
+    inside = list(model.layers)
+    for layer in inside:
+        inside += layer.layers if isinstance(layer, keras.Model) else []
+    merges = [layer.name for layer in inside if isinstance(layer, _MERGES)]
+    if merges:
+        warnings.warn(
+            f"The model {model.name!r} is called on tensors with masks, and joins tensors inside ({', '.join(merges[:8])}): "
+            "Keras 3 joins their masks by OR, and drops them where one tensor has none, where the Keras that wrote the file joined those "
+            "that were there by AND. Compare its outputs where steps are masked.",
+            stacklevel=2,
+        )
 
 
 def _all_of(masks: list[Any]) -> Any:
