@@ -135,8 +135,8 @@ def _warn_of_merges(model: Any) -> None:
     if merges:
         warnings.warn(
             f"The model {model.name!r} is called on tensors with masks, and joins tensors inside ({', '.join(merges[:8])}): "
-            "Keras 3 joins their masks by OR, and drops them where one tensor has none, where the Keras that wrote the file joined "
-            "those that were there by AND. Compare its outputs where steps are masked.",
+            "Keras 3 joins their masks by OR, and drops them where one tensor has none, where the Keras that wrote the file "
+            "joined those that were there by AND. Compare its outputs where steps are masked.",
             stacklevel=2,
         )
 
