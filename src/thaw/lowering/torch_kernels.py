@@ -85,3 +85,16 @@ def lstm(x: Any, output: Any, state: Any, kernel: Any, recurrent: Any, bias: Any
     start = (output.unsqueeze(0).contiguous(), state.unsqueeze(0).contiguous())
     outputs, last, cell = torch._VF.lstm(x.contiguous(), start, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
     return outputs, last[0], cell[0]
+
+
+def gru(x: Any, output: Any, kernel: Any, recurrent: Any, bias: Any, inner: Any) -> tuple[Any, Any]:
+    """The native GRU over `x` (time, batch, features): outputs (time, batch, units) and the last one.
+
+    Gates stand in the order reset, update, new: `kernel` (features, 3 units), `recurrent` (units, 3 units), a bias for each.
+    """
+    import torch
+
+    weights = [kernel.t().contiguous(), recurrent.t().contiguous(), bias, inner]
+    start = output.unsqueeze(0).contiguous()
+    outputs, last = torch._VF.gru(x.contiguous(), start, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
+    return outputs, last[0]

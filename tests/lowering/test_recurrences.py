@@ -1,4 +1,4 @@
-"""Loops that are an LSTM, which PyTorch runs at once: found in each spelling, answering and differentiated as the rounds are."""
+"""Loops that are an LSTM or a GRU, which PyTorch runs at once: found, answering and differentiated as the rounds are."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ import pytest
 from gradients import vjp
 from lowering.spelt import Spelt
 from thaw.graph.ir import Graph, Node, Tensor
-from thaw.lowering import loops, lstm_loops, torch_kernels
+from thaw.lowering import gru_loops, loops, lstm_loops, recurrences, torch_kernels
 from thaw.lowering import table as table  # every op
 from thaw.lowering.lists import TensorList
 from thaw.lowering.run import Context, Resources
@@ -66,12 +66,17 @@ def condition_of(last=TIME, step=1):
     return n.graph(n(op, Tensor("counter"), whole(n, last)))
 
 
+def counted(monkeypatch, name):
+    """A list that grows with each call of a native op."""
+    calls, own = [], getattr(torch_kernels, name)
+    monkeypatch.setattr(torch_kernels, name, lambda *values: calls.append(1) or own(*values))
+    return calls
+
+
 def run(monkeypatch, body, condition, start=0, length=TIME, kernels="on", beside=False):
     """Answers (list, output, state) and gradients of rows, start and weights; and how often the native op ran."""
     monkeypatch.setenv("THAW_KERNELS", kernels)
-    calls = []
-    own = torch_kernels.lstm
-    monkeypatch.setattr(torch_kernels, "lstm", lambda *values: calls.append(1) or own(*values))
+    calls = counted(monkeypatch, "lstm")
     random = np.random.default_rng(3)
     shapes = [(TIME, BATCH, FEATURES), (BATCH, UNITS), (BATCH, UNITS)]
     shapes += [(FEATURES + UNITS, 4 * UNITS), (1,)] if beside else [(FEATURES, 4 * UNITS), (UNITS, 4 * UNITS)]
@@ -148,5 +153,62 @@ def test_weights_in_variables_and_constants_are_held():
     written = n("TensorListSetItem", list_, counter, output, element_dtype="float32")
     body = n.graph(n("AddV2", counter, whole(n, 1)), written, output, state, *n.inputs[4:])
     found = lstm_loops._Reader(body, frozenset(range(4, len(CARRIED))), {0: list(range(TIME + 1))}).lstm()
-    assert found.kernel == lstm_loops.Held(5, is_variable=True) and found.biases == () and found.added == (0.0,) * 4
+    assert found.kernel == recurrences.Held(5, is_variable=True) and found.biases == () and found.added == (0.0,) * 4
     assert found.recurrent.constant.shape == (UNITS, 4 * UNITS)
+
+
+GRU = ("counter", "list", "h", "rows", "kernel", "recurrent", "bias", "inner")
+
+
+def gru_of(order="zrn", swapped=False, before=False):
+    """A round of a GRU; `before`: it resets the last output before the product, as GRUs first did."""
+    n = Spelt(*GRU)
+    counter, list_, h, rows, kernel, recurrent, bias, inner = n.inputs
+    row = n("TensorListGetItem", rows, counter, whole(n, [-1, FEATURES]), element_dtype="float32")
+    x = n("Split", axis(n), n("BiasAdd", n("MatMul", row, kernel), bias), num_split=3)
+    y = n("Split", axis(n), n("BiasAdd", n("MatMul", h, recurrent), inner), num_split=3)
+    of = {name: (Tensor(x.node, k), Tensor(y.node, k)) for k, name in enumerate(order)}
+    z, r = (n("Sigmoid", n("AddV2", *(of[gate][::-1] if swapped else of[gate]))) for gate in "zr")
+    new = n("Tanh", n("AddV2", of["n"][0], n("Mul", h, of["n"][1]) if before else n("Mul", r, of["n"][1])))
+    output = n("AddV2", n("Mul", z, h), n("Mul", n("Sub", 1.0, z), new))
+    written = n("TensorListSetItem", list_, counter, output, element_dtype="float32")
+    return n.graph(n("AddV2", counter, whole(n, 1)), written, output, *n.inputs[3:])
+
+
+def run_gru(monkeypatch, body, kernels="on"):
+    monkeypatch.setenv("THAW_KERNELS", kernels)
+    calls, random, resources = counted(monkeypatch, "gru"), np.random.default_rng(4), Resources()
+    n = Spelt(*GRU)
+    condition = n.graph(n("Less", Tensor("counter"), whole(n, TIME)))
+    shapes = [(TIME, BATCH, FEATURES), (BATCH, UNITS), (FEATURES, 3 * UNITS), (UNITS, 3 * UNITS), (3 * UNITS,), (3 * UNITS,)]
+    inputs = [0.7 * random.standard_normal(s).astype("float32") for s in shapes]
+
+    def function(rows, h, *weights):
+        lists = TensorList("float32", (None, UNITS), [None] * TIME), TensorList("float32", (None, FEATURES), stacked=rows)
+        after = loops.run_loop(
+            Context(resources), "gru", condition, body, [np.array(0, "int32"), lists[0], h, lists[1], *weights]
+        )
+        return [after[1].array((BATCH, UNITS)), after[2]]
+
+    weights = [random.standard_normal(s).astype("float32") for s in ((TIME, BATCH, UNITS), (BATCH, UNITS))]
+    answers, gradients = vjp(function, inputs, weights)
+    return [*answers, *gradients], len(calls)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("order", ["zrn", "rzn"])
+def test_a_gru_is_found_and_answers_alike(monkeypatch, order, swapped):
+    body = gru_of(order, swapped)
+    plain, none = run_gru(monkeypatch, body, kernels="off")
+    found, calls = run_gru(monkeypatch, body)
+    assert none == 0 and (calls > 0) == TORCH
+    for a, b in zip(found, plain, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(not TORCH, reason="the other backends find none")
+def test_a_gru_of_another_kind_is_run_as_it_is():
+    fixed, counters = frozenset(range(3, len(GRU))), {0: list(range(TIME + 1))}
+    assert gru_loops._Reader(gru_of(), fixed, counters).gru() is not None
+    assert gru_loops._Reader(gru_of(before=True), fixed, counters).gru() is None
+    assert lstm_loops._Reader(gru_of(), fixed, counters).lstm() is None
