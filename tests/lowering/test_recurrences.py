@@ -139,7 +139,7 @@ def near_misses():
 @pytest.mark.parametrize(("name", "body"), list(near_misses()), ids=lambda v: v if isinstance(v, str) else "")
 def test_what_only_looks_alike_is_run_as_it_is(name, body):
     fixed = frozenset(range(4, len(CARRIED)))
-    assert lstm_loops._Reader(body, fixed, {0: list(range(TIME + 1))}).lstm() is None
+    assert lstm_loops.LstmReader(body, fixed, {0: list(range(TIME + 1))}).read() is None
 
 
 @pytest.mark.skipif(not TORCH, reason="the other backends find none")
@@ -152,7 +152,7 @@ def test_weights_in_variables_and_constants_are_held():
     output, state = cell(n, sums, c)
     written = n("TensorListSetItem", list_, counter, output, element_dtype="float32")
     body = n.graph(n("AddV2", counter, whole(n, 1)), written, output, state, *n.inputs[4:])
-    found = lstm_loops._Reader(body, frozenset(range(4, len(CARRIED))), {0: list(range(TIME + 1))}).lstm()
+    found = lstm_loops.LstmReader(body, frozenset(range(4, len(CARRIED))), {0: list(range(TIME + 1))}).read()
     assert found.kernel == recurrences.Held(5, is_variable=True) and found.biases == () and found.added == (0.0,) * 4
     assert found.recurrent.constant.shape == (UNITS, 4 * UNITS)
 
@@ -209,6 +209,6 @@ def test_a_gru_is_found_and_answers_alike(monkeypatch, order, swapped):
 @pytest.mark.skipif(not TORCH, reason="the other backends find none")
 def test_a_gru_of_another_kind_is_run_as_it_is():
     fixed, counters = frozenset(range(3, len(GRU))), {0: list(range(TIME + 1))}
-    assert gru_loops._Reader(gru_of(), fixed, counters).gru() is not None
-    assert gru_loops._Reader(gru_of(before=True), fixed, counters).gru() is None
-    assert lstm_loops._Reader(gru_of(), fixed, counters).lstm() is None
+    assert gru_loops.GruReader(gru_of(), fixed, counters).read() is not None
+    assert gru_loops.GruReader(gru_of(before=True), fixed, counters).read() is None
+    assert lstm_loops.LstmReader(gru_of(), fixed, counters).read() is None

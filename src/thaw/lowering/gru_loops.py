@@ -7,7 +7,7 @@ of `x_z + h_z` and `x_r + h_r`, x and h the two products with their biases. Any 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from thaw.graph.ir import Graph, Tensor
+from thaw.graph.ir import Tensor
 from thaw.lowering import fusion, torch_kernels
 from thaw.lowering.recurrences import Held, Reader, Rows, Writes, alike, finished, in_order, total
 from thaw.lowering.run import Context
@@ -39,25 +39,18 @@ class Gru:
     output: int
     writes: Writes
 
+    def run(self, context: Context, values: Sequence[Value], trips: Trips, x: Value) -> list[Value] | None:
+        """The final values of the loop over the rows `x`; None where shapes or dtypes are not for the native op.
 
-def native(context: Context, body: Graph, values: Sequence[Value], fixed: frozenset[int], trips: Trips) -> list[Value] | None:
-    """The final values of a loop of known length that is a GRU; None: it is none, or not for the native op.
-
-    A GRU of 128 over 50 steps (batch of 32), round by round and at once: 49 and 14 ms to predict, 96 and 52 to train.
-    """
-    what = f"gru {sorted(fixed)} {sorted(trips.counters)}"
-    found: Gru | None = context.resources.derived(body, what, lambda: _Reader(body, fixed, trips.counters).gru())
-    x = None if found is None else found.rows.read(values, trips)
-    if found is None or x is None:
-        return None
-    output = on_device(values[found.output])
-    kernel, recurrent = found.kernel.value(context, values), found.recurrent.value(context, values)
-    biases = [total([b.value(context, values) for b in of], kernel) for of in (found.biases, found.inner)]
-    if not alike(x, output, kernel, recurrent, *biases) or not _fits(x, output, kernel, recurrent, biases):
-        return None
-    ordered = [in_order(v, found.order) for v in (kernel, recurrent, *biases)]
-    outputs, last = torch_kernels.gru(x, output, *ordered)
-    return finished(values, trips, found.writes, outputs, {found.output: last}, found.output)
+        A GRU of 128 over 50 steps (batch of 32), round by round and at once: 49 and 14 ms to predict, 96 and 52 to train.
+        """
+        output = on_device(values[self.output])
+        kernel, recurrent = self.kernel.value(context, values), self.recurrent.value(context, values)
+        biases = [total([b.value(context, values) for b in of], kernel) for of in (self.biases, self.inner)]
+        if not alike(x, output, kernel, recurrent, *biases) or not _fits(x, output, kernel, recurrent, biases):
+            return None
+        outputs, last = torch_kernels.gru(x, output, *[in_order(v, self.order) for v in (kernel, recurrent, *biases)])
+        return finished(values, trips, self.writes, outputs, {self.output: last}, self.output)
 
 
 def _fits(x: Value, output: Value, kernel: Value, recurrent: Value, biases: Sequence[Value]) -> bool:
@@ -69,8 +62,10 @@ def _fits(x: Value, output: Value, kernel: Value, recurrent: Value, biases: Sequ
     return shapes == [(int(x.shape[2]), GATES * units), (units, GATES * units), *[(GATES * units,)] * 2]
 
 
-class _Reader(Reader):
-    def gru(self) -> Gru | None:
+class GruReader(Reader):
+    """Reads a body for a GRU."""
+
+    def read(self) -> Gru | None:
         """The GRU that the whole body is."""
         handed = self.changing()
         for output, tensor in handed.items():

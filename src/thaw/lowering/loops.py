@@ -19,10 +19,11 @@ from keras import ops
 
 from thaw.errors import BranchShapeError, LoopLimitError, LoopShapeError, LoweringError, StaticInputError
 from thaw.graph.ir import Graph
-from thaw.lowering import gru_loops, loop_kernels, lstm_loops
+from thaw.lowering import loop_kernels
 from thaw.lowering.effects import draws_random, written
 from thaw.lowering.lists import GrowthError, TensorList
 from thaw.lowering.loop_slices import multiplied, take_apart, whole
+from thaw.lowering.native_loops import at_once
 from thaw.lowering.run import Context
 from thaw.lowering.trips import BOUND, EXACT, LIMIT, UNBOUNDED, Simulator, Trips, invariants, rehearsed
 from thaw.lowering.values import Handle, NotKnownError, Value, dtype_of, is_host, known, on_device
@@ -140,11 +141,9 @@ def _python(context: Context, loop: Loop) -> list[Value]:
     body, lists = loop.body, list[Value]()
     trips = rehearsed(context, loop.condition, loop.body, values, limit)
     if keras.backend.backend() == "torch" and loop_kernels.wanted():
-        if trips is not None and trips.count > 1:
-            for native in (lstm_loops.native, gru_loops.native):
-                at_once = native(context, body, values, loop.fixed, trips)
-                if at_once is not None:
-                    return at_once
+        whole_loop = None if trips is None else at_once(context, body, values, loop.fixed, trips)
+        if whole_loop is not None:
+            return whole_loop
         body, lists = multiplied(loop.body, context, values, loop.fixed)
     if trips is not None:
         return _counted(context, loop, body, [*values, *lists], trips)

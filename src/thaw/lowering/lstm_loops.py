@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from thaw.graph.ir import Graph, Node, Tensor
+from thaw.graph.ir import Node, Tensor
 from thaw.lowering import fusion, torch_kernels
 from thaw.lowering.recurrences import Held, Reader, Rows, Writes, alike, finished, in_order, total
 from thaw.lowering.run import Context
@@ -45,31 +45,24 @@ class Lstm:
     state: int
     writes: Writes
 
+    def run(self, context: Context, values: Sequence[Value], trips: Trips, x: Value) -> list[Value] | None:
+        """The final values of the loop over the rows `x`; None where shapes or dtypes are not for the native op.
 
-def native(context: Context, body: Graph, values: Sequence[Value], fixed: frozenset[int], trips: Trips) -> list[Value] | None:
-    """The final values of a loop of known length that is an LSTM; None: it is none, or not for the native op.
-
-    An LSTM of 128 over 50 steps (batch of 32), round by round and at once: 29 and 14 ms to predict, 74 and 31 to train.
-    """
-    what = f"lstm {sorted(fixed)} {sorted(trips.counters)}"
-    found: Lstm | None = context.resources.derived(body, what, lambda: _Reader(body, fixed, trips.counters).lstm())
-    x = None if found is None else found.rows.read(values, trips)
-    if found is None or x is None:
-        return None
-    output, state = on_device(values[found.output]), on_device(values[found.state])
-    kernel, biases = found.kernel.value(context, values), [b.value(context, values) for b in found.biases]
-    features = int(x.shape[-1])
-    recurrent = kernel[features:] if found.recurrent is None else found.recurrent.value(context, values)
-    kernel = kernel[:features] if found.recurrent is None else kernel
-    if not alike(x, output, state, kernel, recurrent, *biases) or not _fits(x, output, state, kernel, recurrent, biases):
-        return None
-    bias = in_order(total(biases, kernel), found.order)
-    if any(found.added):
-        bias = bias + on_device(np.repeat(found.added, int(output.shape[1])).astype(dtype_of(kernel)))
-    outputs, last, cell = torch_kernels.lstm(
-        x, output, state, in_order(kernel, found.order), in_order(recurrent, found.order), bias
-    )
-    return finished(values, trips, found.writes, outputs, {found.output: last, found.state: cell}, found.output)
+        An LSTM of 128 over 50 steps (batch of 32), round by round and at once: 29 and 14 ms to predict, 74 and 31 to train.
+        """
+        output, state = on_device(values[self.output]), on_device(values[self.state])
+        kernel, biases = self.kernel.value(context, values), [b.value(context, values) for b in self.biases]
+        features = int(x.shape[-1])
+        recurrent = kernel[features:] if self.recurrent is None else self.recurrent.value(context, values)
+        kernel = kernel[:features] if self.recurrent is None else kernel
+        if not alike(x, output, state, kernel, recurrent, *biases) or not _fits(x, output, state, kernel, recurrent, biases):
+            return None
+        bias = in_order(total(biases, kernel), self.order)
+        if any(self.added):
+            bias = bias + on_device(np.repeat(self.added, int(output.shape[1])).astype(dtype_of(kernel)))
+        weights = in_order(kernel, self.order), in_order(recurrent, self.order)
+        outputs, last, cell = torch_kernels.lstm(x, output, state, *weights, bias)
+        return finished(values, trips, self.writes, outputs, {self.output: last, self.state: cell}, self.output)
 
 
 def _fits(x: Value, output: Value, state: Value, kernel: Value, recurrent: Value, biases: Sequence[Value]) -> bool:
@@ -81,8 +74,10 @@ def _fits(x: Value, output: Value, state: Value, kernel: Value, recurrent: Value
     return shapes == [(int(x.shape[2]), GATES * units), (units, GATES * units), *[(GATES * units,)] * len(biases)]
 
 
-class _Reader(Reader):
-    def lstm(self) -> Lstm | None:
+class LstmReader(Reader):
+    """Reads a body for an LSTM."""
+
+    def read(self) -> Lstm | None:
         """The LSTM that the whole body is."""
         handed = self.changing()
         made = {k: self.made(tensor) for k, tensor in handed.items()}
