@@ -4,6 +4,7 @@ import functools
 import io
 import json
 import shutil
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,18 @@ def test_a_model_that_joins_what_is_masked_outside_is_warned_of() -> None:
     words = keras.layers.Embedding(5, 3, mask_zero=True)(keras.Input((4,)))
     with pytest.warns(UserWarning, match=r"'inner' is called on tensors with masks, .*\(plus\)"):
         OldMasks().call(inner, [words], {})
+
+
+def test_bicubic_resizes_are_warned_of_where_they_come_out_otherwise(tmp_path: Path) -> None:
+    def change(config: Any) -> None:
+        next(e for e in config["config"]["layers"] if e["name"] == "larger")["config"]["interpolation"] = "bicubic"
+
+    path = edited_config(FILES / "convolutions.h5", tmp_path / "m.h5", change)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        read_keras_file(path)
+    told = [str(warning.message) for warning in caught if "bicubic" in str(warning.message)]
+    assert len(told) == (keras.backend.backend() == "torch") and all("UpSampling2D 'larger'" in text for text in told)
 
 
 def test_hard_sigmoid_is_that_of_keras2() -> None:

@@ -7,8 +7,11 @@ cannot be rebuilt is collected and reported at once. The names of old versions l
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from typing import Any
+
+import keras
 
 from thaw.errors import ConfigNotNativeError, CorruptFileError
 from thaw.formats.keras_file import nodes
@@ -153,6 +156,12 @@ class _Reader:
         arguments = self._values(self._known_arguments(cls_name, cls, arguments, name), name)
         if cls_name in _TEXT_LAYERS and isinstance(arguments.get("vocabulary"), str):
             self.code.append(f"{cls_name} {name!r} reads the file {arguments['vocabulary']!r}")
+        if arguments.get("interpolation") == "bicubic" and self.version < 3 and keras.backend.backend() == "torch":
+            warnings.warn(
+                f"The {cls_name} {name!r} resizes by bicubic interpolation, for which PyTorch gives other numbers than "
+                "TensorFlow did. Open the file on the TensorFlow backend where that matters.",
+                stacklevel=2,
+            )
         extra = {key: config[key] for key in ("num_constants", "causal") if config.get(key)}
         behind = what_follows(cls_name, arguments, version=self.version)
         return LayerSpec(
