@@ -28,7 +28,7 @@ from thaw.graph.training_policies import drop_out, normalize_by_batch
 from thaw.graph.usage_order import usage_order
 from thaw.inner import Weight
 from thaw.lowering.host import TextProgram
-from thaw.lowering.run import Context, Resources, order
+from thaw.lowering.run import Context, Resources, needs, order
 from thaw.sizes import check_sizes, found_shapes
 
 
@@ -144,7 +144,8 @@ class Runtime:
         position: dict[str, int] = {}
         program = self.program if only_used else self.whole
         variants = (*program.variants, *program.training_variants)
-        for graph in (*(v.inference for v in variants[:1]), *(v.training for v in variants)):
+        graphs = [*(v.inference for v in variants[:1]), *(v.training for v in variants)]
+        for graph in {id(g): g for g in graphs}.values():  # they are often one
             for key in usage_order(graph, order(graph)):
                 position.setdefault(key, len(position))
         sources = [s for s in self.artifact.variables.values() if s.dtype != "string"]
@@ -202,11 +203,9 @@ class Runtime:
         """
         for index, output in enumerate(losses.outputs):
             single = Graph(f"regularization_loss_{index}", losses.nodes, (), (output,))
-            keys = [
-                str(n.attrs.get("shared_name") or n.name)
-                for n in order(ready(single, self.losses_library, updates=False))
-                if n.op in HANDLES
-            ]
+            reduced = ready(single, self.losses_library, updates=False)
+            needed = [reduced.nodes[name] for name in needs(reduced)]
+            keys = [str(n.attrs.get("shared_name") or n.name) for n in needed if n.op in HANDLES]
             if not all(key in self.weights for key in keys):
                 continue  # of weights that a piece of the graph does not need
             weights = [self.weights[key] for key in dict.fromkeys(keys)]

@@ -14,7 +14,7 @@ from thaw.graph.free_sizes import constant_target
 from thaw.graph.ir import Graph, Shape, Tensor, TensorSpec
 from thaw.graph.prune import prune
 from thaw.graph.tap import tap
-from thaw.lowering.run import Context, Resources, order
+from thaw.lowering.run import Context, Resources, needs
 
 POOLS = frozenset({"AvgPool", "MaxPool", "MaxPoolV2", "Conv2D", "DepthwiseConv2dNative", "AvgPool3D", "MaxPool3D", "Conv3D"})
 """Ops that give nothing where their window is larger than the image."""
@@ -131,7 +131,7 @@ def check_sizes(graph: Graph, resources: Resources, specs: Sequence[TensorSpec],
 def _watched(graph: Graph) -> list[tuple[Tensor, Tensor]]:
     """(what goes in, what comes out) of the nodes at which a size may do harm without an error."""
     found = []
-    for node in order(graph):
+    for node in map(graph.nodes.__getitem__, needs(graph)):
         if node.op in POOLS or constant_target(graph, node) is not None:
             found.append((node.inputs[0], Tensor(node.name)))
     return found

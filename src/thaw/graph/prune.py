@@ -42,11 +42,12 @@ def bodies(node: Node, library: Mapping[str, Graph]) -> list[Graph]:
     """The graphs that `node` may run: its attributes that are functions, and the function that its op names."""
     found = [library[node.op]] if node.op in library else []
     for value in node.attrs.values():
-        for part in value if isinstance(value, tuple) else (value,):
-            if isinstance(part, Graph):
-                found.append(part)
-            elif isinstance(part, FunctionName) and part.name in library:
-                found.append(library[part.name])
+        if isinstance(value, (Graph, FunctionName, tuple)):  # few are; all nodes are asked
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Graph):
+                    found.append(part)
+                elif isinstance(part, FunctionName) and part.name in library:
+                    found.append(library[part.name])
     return found
 
 

@@ -264,18 +264,8 @@ def order(graph: Graph, wanted: Iterable[Tensor] | None = None) -> list[Node]:
         DanglingReferenceError: an input names a node that is not there.
         CircularGraphError: nodes depend on one another in a circle.
     """
-    nodes, supplied = graph.nodes, set(graph.inputs)
-    seeds = [t.node for t in (graph.outputs if wanted is None else wanted) if t not in supplied] + list(graph.updates)
-    before: dict[str, list[str]] = {}  # of each node that is needed, the nodes that it needs
-    stack = seeds[::-1]
-    while stack:
-        name = stack.pop()
-        if name in before:
-            continue
-        if name not in nodes:
-            raise DanglingReferenceError(f"Graph {graph.name!r}", "node", name, nodes)
-        before[name] = found = [t.node for t in nodes[name].inputs if t not in supplied]
-        stack += reversed(found)
+    before = needs(graph, wanted)
+    nodes = graph.nodes
     for name, found in before.items():
         if nodes[name].control:
             found += [c for c in nodes[name].control if c in before]
@@ -286,20 +276,42 @@ def order(graph: Graph, wanted: Iterable[Tensor] | None = None) -> list[Node]:
         work = [seed]
         while work:
             name = work.pop()
-            if name in state:
-                if not state[name]:  # met again, after all that it needs
-                    state[name] = True
-                    result.append(nodes[name])
-                continue
-            state[name] = False
-            work.append(name)
-            for other in reversed(before[name]):
-                there = state.get(other)
-                if there is None:
-                    work.append(other)
-                elif there is False:
-                    raise CircularGraphError("node", other, (graph.name,))
+            there = state.get(name)
+            if there is None:
+                state[name] = False
+                work.append(name)
+                for other in reversed(before[name]):
+                    known = state.get(other)
+                    if known is None:
+                        work.append(other)
+                    elif known is False:
+                        raise CircularGraphError("node", other, (graph.name,))
+            elif there is False:  # met again, after all that it needs
+                state[name] = True
+                result.append(nodes[name])
     return result
+
+
+def needs(graph: Graph, wanted: Iterable[Tensor] | None = None) -> dict[str, list[str]]:
+    """Of each node that the outputs (or `wanted`) and the updates need over data edges, the nodes that it needs itself.
+
+    Raises:
+        DanglingReferenceError: an input names a node that is not there.
+    """
+    nodes, supplied = graph.nodes, set(graph.inputs)
+    stack = [t.node for t in (graph.outputs if wanted is None else wanted) if t not in supplied] + list(graph.updates)
+    stack.reverse()
+    before: dict[str, list[str]] = {}
+    while stack:
+        name = stack.pop()
+        if name in before:
+            continue
+        node = nodes.get(name)
+        if node is None:
+            raise DanglingReferenceError(f"Graph {graph.name!r}", "node", name, nodes)
+        before[name] = found = [t.node for t in node.inputs if t not in supplied]
+        stack += found[::-1]
+    return before
 
 
 def wide_nodes(graph: Graph) -> frozenset[str]:
@@ -349,7 +361,7 @@ def missing_ops(graphs: Iterable[Graph], library: Mapping[str, Graph]) -> list[t
         if id(graph) in seen:
             continue
         seen.add(id(graph))
-        for node in order(graph):
+        for node in map(graph.nodes.__getitem__, needs(graph)):
             stack.extend(bodies(node, library))
             if not (node.op in LOWERINGS or node.op in PLACES or node.op == "Const" or node.op in library):
                 count, name = found.get(node.op, (0, node.name))
