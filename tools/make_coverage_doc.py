@@ -20,7 +20,7 @@ NAMES = ROOT / "tests" / "golden" / "op_names.json"
 
 BY_PASSES = frozenset(
     {"Const", "Placeholder", "PlaceholderV2", "Switch", "Merge", "Enter", "Exit", "NextIteration", "LoopCond", "ControlTrigger",
-     "RefSwitch", "RefMerge", "RefEnter", "RefExit", "RefNextIteration"}
+     "RefSwitch", "RefMerge", "RefEnter", "RefExit", "RefNextIteration", "XlaIf", "XlaWhile"}
 )  # fmt: skip
 """Ops that no lowering meets: values and inputs of the graph, and control flow that becomes functional when it is read."""
 

@@ -159,6 +159,20 @@ def test_a_node_that_is_not_what_its_op_says_is_refused(made: Message, problem: 
         function_graph(function("x", made), OutputTable(), "test")
 
 
+def test_xlas_control_flow_is_read_as_tensorflows() -> None:
+    """The same inputs, outputs and functions by another name: each pass and op that knows loops knows these."""
+    loop, choice = node("a", "XlaWhile", "x", "n"), node("b", "XlaIf", "x", "a:output:1")
+    for made, names in ((loop, ("cond", "body")), (choice, ("then_branch", "else_branch"))):
+        for name in names:
+            made.attr[name].func.name = name
+    loop.attr["T"].list.type.extend([1, 1])
+    choice.attr["Tout"].list.type.extend([1])
+    graph = function_graph(function("b:output:0", loop, choice), OutputTable(), "test")
+    assert {n.name: n.op for n in graph.nodes.values()} == {"x": "_Arg", "n": "_Arg", "a": "While", "b": "If"}
+    assert graph.nodes["b"].inputs == (Tensor("x"), Tensor("a", 1))
+    assert graph.nodes["a"].attrs["cond"] == FunctionName("cond")
+
+
 def test_a_function_calls_another_by_its_signature() -> None:
     callee = function("x")
     callee.signature.name = "g"

@@ -51,6 +51,9 @@ _FUNCTIONS: Mapping[str, tuple[str, ...]] = {
 }
 """The functions without which an op is none."""
 
+_OTHER_NAMES: Mapping[str, str] = {"XlaWhile": "While", "XlaIf": "If"}
+"""Ops that are others with the same inputs, outputs and functions."""
+
 
 class OutputTable:
     """Knows where the outputs of an op begin: by the file's own definitions, or else by the shipped table."""
@@ -143,7 +146,7 @@ def node_of(proto: Message, inputs: Iterable[Tensor], origin: str) -> Node:
     """
     attrs = {name: attribute(value, origin) for name, value in proto.attr.items()}
     control = tuple([i[1:] for i in proto.input if i.startswith("^")])
-    node = Node(proto.name, proto.op, tuple(inputs), control, attrs)
+    node = Node(proto.name, _OTHER_NAMES.get(proto.op, proto.op), tuple(inputs), control, attrs)
     takes = _input_counts().get(node.op)
     if takes is not None and takes != len(node.inputs):
         raise CorruptFileError(origin, f"the node {node.name!r} has {len(node.inputs)} inputs, and a {node.op} takes {takes}")

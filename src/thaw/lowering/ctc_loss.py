@@ -81,7 +81,8 @@ def losses(
     def run(inputs: np.ndarray, indices: np.ndarray, values: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
         _, batch, classes = inputs.shape
         wide = inputs.astype("float64")
-        wide = wide - np.logaddexp.reduce(wide, axis=2, keepdims=True) if classes else wide
+        with np.errstate(invalid="ignore"):  # NaN gives NaN
+            wide = wide - np.logaddexp.reduce(wide, axis=2, keepdims=True) if classes else wide
         loss, gradient = np.zeros(batch, inputs.dtype), np.zeros_like(inputs)
         for b, label in enumerate(labels_of(indices, values, batch, blank, collapse)):
             length = int(lengths[b])

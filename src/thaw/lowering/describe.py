@@ -24,9 +24,10 @@ def quoted(text: bytes) -> str:
 
 def number(value: float, dtype: np.dtype[Any]) -> str:
     """A number with few digits where it is the same number, else with all that tell it from its neighbours."""
-    few, all_digits = (15, 17) if dtype == np.float64 else (6, 9)
+    held = np.float64 if dtype == np.float64 else np.float32  # narrower ones are printed as these
+    few, all_digits = (15, 17) if held is np.float64 else (6, 9)
     text = f"{value:.{few}g}"
-    if dtype.type(text) != value and value == value:
+    if held(text) != value and value == value:
         text = f"{value:.{all_digits}g}"
     return "-" + text if value != value and np.signbit(value) else text
 

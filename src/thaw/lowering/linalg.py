@@ -7,7 +7,7 @@ import numpy
 from keras import ops
 
 from thaw.lowering.elementwise import apply
-from thaw.lowering.matmul import transposed
+from thaw.lowering.matmul import batch_matmul, transposed
 from thaw.lowering.matrix_kernels import lower_upper
 from thaw.lowering.registry import lowering
 from thaw.lowering.values import Value, as_dtype, cast, dtype_of, numpy_dtype, on_device, static_shape
@@ -98,11 +98,11 @@ def solve_least_squares(matrix: Value, rhs: Value, l2_regularizer: numpy.ndarray
     rows, columns = static_shape(a)[-2:]
     turned = transposed(ops, a, conjugate=True)
     tall = rows is None or columns is None or rows >= columns
-    square = ops.matmul(turned, a) if tall else ops.matmul(a, turned)
+    square = batch_matmul(turned, a) if tall else batch_matmul(a, turned)
     weight = float(numpy.asarray(l2_regularizer).item())
     if weight:
         square = square + weight * ops.eye(static_shape(square)[-1], dtype=dtype_of(square))
-    return ops.solve(square, ops.matmul(turned, b)) if tall else ops.matmul(turned, ops.solve(square, b))
+    return ops.solve(square, batch_matmul(turned, b)) if tall else batch_matmul(turned, ops.solve(square, b))
 
 
 @lowering("MatrixTriangularSolve", "BatchMatrixTriangularSolve")

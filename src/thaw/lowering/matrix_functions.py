@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from thaw.lowering.matmul import batch_matmul
 from thaw.lowering.matrix_kernels import exponential
 from thaw.lowering.registry import lowering
 from thaw.lowering.values import Value, dtype_of, on_device
@@ -34,4 +35,4 @@ def logarithm(input: Value) -> Value:
     """The logarithm of complex matrices that have as many eigenvectors as rows."""
     values, vectors = ops.eig(on_device(input))
     scaled = vectors * ops.expand_dims(ops.log(values), -2)
-    return ops.matmul(scaled, ops.inv(vectors))
+    return batch_matmul(scaled, ops.inv(vectors))

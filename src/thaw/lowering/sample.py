@@ -184,6 +184,8 @@ def half(size: Value) -> Value:
 def glimpses(context: Context, images: Value, size: Value, corners: Value, noise: str, uniform: bool) -> Value:
     """Windows of `images` with their upper left corners at `corners` (batch, 2); noise where they leave the image."""
     images = ops.convert_to_tensor(images)
+    if images.shape[0] == 0:  # a backend has no least of nothing, nor reads it
+        return ops.zeros((0, int(size[0]), int(size[1]), images.shape[-1]), dtype_of(images))
     height, width = ops.shape(images)[1:3]
     corners = ops.cast(corners, "int32")
     rows = ops.expand_dims(corners[:, :1] + ops.arange(int(size[0]), dtype="int32"), 2)

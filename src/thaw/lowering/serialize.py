@@ -8,13 +8,12 @@ import numpy as np
 
 from thaw.errors import CorruptFileError
 from thaw.lowering.registry import lowering
+from thaw.lowering.run import NARROW
 from thaw.lowering.strings import Strings, strings
 from thaw.lowering.values import dtype_of, numpy_dtype
 from thaw.wire.dtypes import name_of
 from thaw.wire.protos import parse
 from thaw.wire.tensor_proto import array_of, tensor_proto
-
-NARROW = frozenset({"float16", "bfloat16"})
 
 
 def _tensor(data: bytes, dtype: str, what: str) -> np.ndarray:

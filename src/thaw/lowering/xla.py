@@ -16,6 +16,7 @@ from thaw.lowering import kernels
 from thaw.lowering.elementwise import apply
 from thaw.lowering.matmul import einsum
 from thaw.lowering.registry import lowering
+from thaw.lowering.run import widened
 from thaw.lowering.values import Value, as_dtype, cast, dtype_of, is_host, on_device, sizes, static_shape
 from thaw.lowering.windows import padded
 
@@ -285,18 +286,18 @@ def xla_optimization_barrier(*input: Value) -> tuple[Value, ...]:
 @lowering("XlaSelfAdjointEig", ignored=("max_iter", "epsilon"))
 def xla_self_adjoint_eig(a: Value, *, lower: bool) -> tuple[Value, Value]:
     """Eigenvalues, from the least, and eigenvectors of the symmetric matrices of which a triangle is given."""
-    x = on_device(a)
+    x = widened(on_device(a))  # no library decomposes narrower floats
     half = (ops.tril if lower else ops.triu)(x)
     axes = (*range(len(static_shape(x)) - 2), -1 % len(static_shape(x)), -2 % len(static_shape(x)))
     other = (ops.tril if lower else ops.triu)(x, -1 if lower else 1)
     values, vectors = ops.eigh(half + ops.transpose(other, axes))
-    return values, vectors
+    return as_dtype(values, dtype_of(a)), as_dtype(vectors, dtype_of(a))
 
 
 @lowering("XlaSvd", ignored=("max_iter", "epsilon", "precision_config"))
 def xla_svd(a: Value) -> tuple[Value, Value, Value]:
     """Singular values, and the left and right singular vectors."""
-    u, s, v = ops.svd(on_device(a), full_matrices=False)
+    u, s, v = (as_dtype(part, dtype_of(a)) for part in ops.svd(widened(on_device(a)), full_matrices=False))
     rank = len(static_shape(v))
     return s, u, ops.transpose(v, (*range(rank - 2), rank - 1, rank - 2))
 

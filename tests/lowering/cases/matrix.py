@@ -121,13 +121,21 @@ LEFT_OUT: dict[tuple[str, str], str] = {
                 "ResizeBicubicGrad", "ResizeBilinearGrad", "ResizeNearestNeighborGrad", "ScaleAndTranslate", "SegmentMax",
                 "SegmentMin", "SoftmaxCrossEntropyWithLogits", "TopKV2", "TensorScatterMax", "TensorScatterMin",
                 "UnsortedSegmentMax", "UnsortedSegmentMin", "Zeta", "Igamma", "Igammac", "Conv3DBackpropInputV2",
-                "SparseSoftmaxCrossEntropyWithLogits", "RFFT", "RFFT2D",
+                "SparseSoftmaxCrossEntropyWithLogits", "RFFT", "RFFT2D", "QuantizeAndDequantize", "XlaSort", "XlaKeyValueSort",
             )
         ],
         CHOICE,
     ),
     **dict.fromkeys(
-        [(op, "nan") for op in ("Cholesky", "LogMatrixDeterminant", "MatrixDeterminant", "Qr", "Svd")], "some refuse NaN"
+        [
+            (op, "nan")
+            for op in (
+                "BatchCholesky", "BatchMatrixDeterminant", "BatchMatrixSolveLs", "BatchSvd", "Cholesky", "CTCLoss",
+                "LogMatrixDeterminant", "MatrixDeterminant", "MatrixLogarithm", "MatrixSolveLs", "MatrixSquareRoot", "Qr", "Svd",
+                "XlaSelfAdjointEig", "XlaSvd",
+            )
+        ],
+        "some refuse NaN",
     ),
     **dict.fromkeys(
         [
@@ -136,6 +144,7 @@ LEFT_OUT: dict[tuple[str, str], str] = {
             ("DepthwiseConv2dNativeBackpropFilter", "no-rows"),
             ("DepthwiseConv2dNative", "no-rows"),
             ("Round", "int32"),
+            ("MatrixSolveLs", "no-rows"),
             ("ResizeBicubic", "float16"),
             ("ResizeBicubic", "bfloat16"),
         ],
@@ -144,7 +153,14 @@ LEFT_OUT: dict[tuple[str, str], str] = {
     **dict.fromkeys([(op, "no-rows") for op in ("Conv2D", "_FusedConv2D", "InplaceAdd", "InplaceSub", "InplaceUpdate")], MEANING),
     ("UnsortedSegmentMax", "float64"): "the greatest float64 is none of JAX",
     ("UnsortedSegmentMin", "float64"): "the greatest float64 is none of JAX",
-    **dict.fromkeys([("AvgPool3D", "bfloat16"), ("Conv2DBackpropInput", "int32"), ("SoftplusGrad", "float16")], KERNEL),
+    **dict.fromkeys(
+        [
+            ("AvgPool3D", "bfloat16"), ("Conv2DBackpropInput", "int32"), ("SoftplusGrad", "float16"), ("XlaConv", "uint8"),
+            ("XlaConvV2", "uint8"),
+        ],
+        KERNEL,
+    ),
+    ("XlaSvd", "float16"): "XLA's own, in float16, is off by a fifth",
 }  # fmt: skip
 """Ops and kinds that are not asked, and why."""
 
