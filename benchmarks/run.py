@@ -171,7 +171,7 @@ def rows(kept, name):
             threads = "one thread" if ours.threads == "1" else "all threads"
             tuned = ["", ", tuned"]
             side = f"{ours.backend}{tuned[ours.allocator == 'tuned']}"
-            peer = f"{labels[theirs.kind]}{tuned[theirs.allocator == 'tuned']}"
+            peer = f"{labels.get(theirs.kind, theirs.kind)}{tuned[theirs.allocator == 'tuned']}"
             cells = [shown(figure(own, c), figure(other, c), c) for c in COLUMNS]
             yield f"| {name} | {ours.device}, {threads} | {side} | {peer} | " + " | ".join(cells) + " |"
 
