@@ -84,6 +84,16 @@ def test_stack(mode, layers, directions):
     assert len(found) == 5
 
 
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has no float64 unless it is asked for")
+@pytest.mark.parametrize("mode", GATES)
+def test_double_precision_stays(mode):
+    x, h, c, params = (v.astype("float64") for v in inputs_of(mode, 2, 1))
+    given = [keras.ops.convert_to_tensor(v) for v in (x, h, c, params)]
+    found = keras.ops.convert_to_numpy(recurrent.cudnn_rnn_v2(*given, rnn_mode=mode)[0])
+    assert found.dtype == "float64"
+    np.testing.assert_allclose(found, reference(mode, 2, 1, params, x, h, c, [TIME] * BATCH)[0], rtol=1e-12)
+
+
 def test_sequences_of_different_lengths_with_the_batch_first():
     x, h, c, params = inputs_of("lstm", 1, 2)
     lengths = np.array([2, 4], "int32")

@@ -13,7 +13,7 @@ from keras import ops
 
 from thaw.errors import UnhandledValueError
 from thaw.lowering import kernels
-from thaw.lowering.matmul import matmul
+from thaw.lowering.matmul import matmul, product
 from thaw.lowering.registry import lowering
 from thaw.lowering.values import Value, known, on_device, static_shape
 from thaw.lowering.windows import (
@@ -494,5 +494,5 @@ def fused_matmul(
 ) -> Value:
     """Matrix product with bias and activation, as grappler fuses them."""
     a, b, *arguments = values
-    y = ops.matmul(ops.transpose(a) if transpose_a else a, ops.transpose(b) if transpose_b else b)
+    y = product(ops.transpose(a) if transpose_a else a, ops.transpose(b) if transpose_b else b)
     return fused_tail("_FusedMatMul", y, arguments, fused_ops, epsilon, leakyrelu_alpha)

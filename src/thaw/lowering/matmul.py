@@ -9,7 +9,7 @@ from keras import ops
 from thaw.lowering.elementwise import alike, apply
 from thaw.lowering.math import is_complex
 from thaw.lowering.registry import lowering
-from thaw.lowering.values import Value, cast, dtype_of, is_host
+from thaw.lowering.values import Value, cast, dtype_of, is_host, on_device
 
 
 def transposed(np: Any, x: Value, conjugate: bool = False) -> Value:
@@ -25,6 +25,11 @@ def _product(np: Any, a: Value, b: Value, dtype: str) -> Value:
     if dtype_of(result) == dtype:
         return result
     return result.astype(dtype) if np is numpy else ops.cast(result, dtype)
+
+
+def product(a: Value, b: Value) -> Value:
+    """Product of matrices of one dtype, which stays (`keras.ops.matmul` gives float32 of float64 under PyTorch)."""
+    return _product(ops, on_device(a), on_device(b), dtype_of(a))
 
 
 @lowering("MatMul", ignored=("grad_a", "grad_b"))

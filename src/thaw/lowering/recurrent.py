@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from thaw.errors import UnhandledValueError
+from thaw.lowering.matmul import product
 from thaw.lowering.registry import lowering
 from thaw.lowering.values import Value, dtype_of, on_device, static_shape
 
@@ -60,7 +61,7 @@ def lstm_block_cell(
     """One step of an LSTM: gates, states and output."""
     wci, wcf, wco, b = (on_device(v) for v in (wci, wcf, wco, b))
     return lstm_step(
-        ops.matmul(ops.concatenate([x, h_prev], axis=-1), w) + b,
+        product(ops.concatenate([x, h_prev], axis=-1), w) + b,
         on_device(cs_prev),
         order="icfo",
         forget_bias=forget_bias,
@@ -73,14 +74,14 @@ def block_lstm(seq_len_max: Value, x: Value, cell: Value, out: Value, w: Value, 
     """An LSTM over time, `x` being (time, batch, features): each of `Gates` for all steps, 0 from `seq_len_max` on."""
     x, w, b, cell, out = (on_device(v) for v in (x, w, b, cell, out))
     features = int(static_shape(x)[-1] or 0)
-    inputs = ops.matmul(x, w[:features]) + b
+    inputs = product(x, w[:features]) + b
     steps = ops.cast(ops.arange(ops.shape(x)[0]), "int32")
     live = ops.cast(steps < ops.cast(on_device(seq_len_max), "int32"), dtype_of(inputs))
 
     def step(state: Value, given: tuple[Value, Value]) -> tuple[Value, Value]:
         gates, alive = given
         before = ops.split(state, 7, axis=-1)
-        found = ops.concatenate(lstm_step(gates + ops.matmul(before[6], w[features:]), before[1], **how), axis=-1)
+        found = ops.concatenate(lstm_step(gates + product(before[6], w[features:]), before[1], **how), axis=-1)
         return found, found * alive
 
     # Keras' scan on TensorFlow wants each step's answer in the form of the state: all seven, side by side.
@@ -136,9 +137,9 @@ def block_lstm_v2(
 def gru_block_cell(x: Value, h_prev: Value, w_ru: Value, w_c: Value, b_ru: Value, b_c: Value) -> tuple[Value, ...]:
     """One step of a GRU: reset gate, update gate, candidate, output."""
     h_prev, b_ru, b_c = on_device(h_prev), on_device(b_ru), on_device(b_c)
-    sums = ops.matmul(ops.concatenate([x, h_prev], axis=-1), w_ru) + b_ru
+    sums = product(ops.concatenate([x, h_prev], axis=-1), w_ru) + b_ru
     reset, update = ops.split(ops.sigmoid(sums), 2, axis=-1)
-    new = ops.tanh(ops.matmul(ops.concatenate([x, reset * h_prev], axis=-1), w_c) + b_c)
+    new = ops.tanh(product(ops.concatenate([x, reset * h_prev], axis=-1), w_c) + b_c)
     return reset, update, new, update * h_prev + (1 - update) * new
 
 
@@ -201,12 +202,12 @@ def unpacked(params: Value, layers: int, directions: int, gates: int, units: int
 
 def swept(layer: Layer, step: Step, x: Value, state: State, live: Value, backward: bool) -> tuple[Value, State]:
     """One direction of one layer over time: outputs (time, batch, units), and the state after the last live step."""
-    inputs = ops.matmul(x, layer.kernel) + layer.bias
+    inputs = product(x, layer.kernel) + layer.bias
 
     def one(state: Value, given: tuple[Value, Value]) -> tuple[Value, Value]:
         sums, alive = given
         out, cell = ops.split(state, 2, axis=-1)
-        new = step(sums, ops.matmul(out, layer.recurrent) + layer.recurrent_bias, (out, cell))
+        new = step(sums, product(out, layer.recurrent) + layer.recurrent_bias, (out, cell))
         both = ops.concatenate(new, axis=-1)
         return ops.where(alive, both, state), ops.where(alive, both, ops.zeros_like(both))
 
