@@ -21,6 +21,7 @@ from thaw.lowering.windows import resolve, spatial
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
 NORMALIZATIONS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 BIASES = ("BiasAdd", "BiasAddV1")
+ENDS = frozenset((*NORMALIZATIONS, *BIASES))
 ACTIVATIONS = ("Relu", "Relu6")
 SHAPE = ("strides", "padding", "explicit_paddings", "dilations")
 """Attributes of a convolution that the ops made here take over."""
@@ -106,12 +107,15 @@ ROWS = (
 
 def made(graph: Graph, *, narrow: bool) -> dict[str, Node]:
     """The nodes of `graph` that are others where such chains run as one, by name."""
+    ends = [node for node in graph.nodes.values() if node.op in ENDS]
+    if not ends:
+        return {}  # before a large graph is asked who reads what
     chains = _Chains(graph)
     found: dict[str, Node] = {}
-    for node in graph.nodes.values():
+    for node in ends:
         if node.op in NORMALIZATIONS:
             found |= chains.normalization(node, narrow)
-    for node in graph.nodes.values():
+    for node in ends:
         if node.op in BIASES and node.name not in chains.taken:
             found |= chains.bias(node)
     return found

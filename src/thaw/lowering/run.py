@@ -276,19 +276,19 @@ def order(graph: Graph, wanted: Iterable[Tensor] | None = None) -> list[Node]:
         work = [seed]
         while work:
             name = work.pop()
-            there = state.get(name)
-            if there is None:
-                state[name] = False
-                work.append(name)
-                for other in reversed(before[name]):
-                    known = state.get(other)
-                    if known is None:
-                        work.append(other)
-                    elif known is False:
-                        raise CircularGraphError("node", other, (graph.name,))
-            elif there is False:  # met again, after all that it needs
-                state[name] = True
-                result.append(nodes[name])
+            if name in state:
+                if not state[name]:  # met again, after all that it needs
+                    state[name] = True
+                    result.append(nodes[name])
+                continue
+            state[name] = False
+            work.append(name)
+            for other in reversed(before[name]):
+                there = state.get(other)
+                if there is None:
+                    work.append(other)
+                elif there is False:
+                    raise CircularGraphError("node", other, (graph.name,))
     return result
 
 
@@ -306,11 +306,10 @@ def needs(graph: Graph, wanted: Iterable[Tensor] | None = None) -> dict[str, lis
         name = stack.pop()
         if name in before:
             continue
-        node = nodes.get(name)
-        if node is None:
+        if name not in nodes:
             raise DanglingReferenceError(f"Graph {graph.name!r}", "node", name, nodes)
-        before[name] = found = [t.node for t in node.inputs if t not in supplied]
-        stack += found[::-1]
+        before[name] = found = [t.node for t in nodes[name].inputs if t not in supplied]
+        stack += reversed(found)
     return before
 
 
