@@ -145,7 +145,7 @@ class _Chains:
         found = self.nodes.get(tensor.node)
         if found is None or found.op not in wanted or found.name in self.awaited or self.alone(tensor) is not node:
             return None
-        return found if found.attrs.get("data_format", "NHWC") == "NHWC" else None
+        return found if _channels_last(found) else None
 
     def activation(self, node: Node) -> dict[str, Node]:
         """The activation that alone reads the first output of `node`, as a node that does nothing."""
@@ -161,7 +161,7 @@ class _Chains:
         """The convolution that a normalization by given statistics takes up, and the bias between them."""
         mixed = node.attrs.get("U", node.attrs.get("T")) != node.attrs.get("T")  # 16 bits, normalized in 32
         rest = any(self.readers[Tensor(node.name, i)] or self.outside[Tensor(node.name, i)] for i in range(1, 6))
-        if node.attrs.get("is_training", True) or mixed or rest or node.attrs.get("data_format", "NHWC") != "NHWC":
+        if node.attrs.get("is_training", True) or mixed or rest or not _channels_last(node):
             return None
         bias = self.producer(node, *BIASES)
         convolution = self.producer(bias or node, *CONVOLUTIONS)
@@ -179,9 +179,9 @@ class _Chains:
         if absorbed is not None:
             convolution, bias = absorbed
             parts = (*convolution.inputs, *node.inputs[1:5], *(bias.inputs[1:] if bias is not None else ()))
-            attributes |= {"depthwise": convolution.op == CONVOLUTIONS[1], **_only(convolution, *SHAPE)}
+            attributes |= _shape(convolution)
             new = Node(node.name, "thaw.normalized_convolution", parts, (*node.control, *convolution.control), attributes)
-        elif acts and node.attrs.get("data_format", "NHWC") == "NHWC":
+        elif acts and _channels_last(node):
             attributes |= _only(node, "exponential_avg_factor", "is_training")
             new = Node(node.name, "thaw.batch_norm", node.inputs[:5], node.control, attributes)
         else:
@@ -191,17 +191,21 @@ class _Chains:
     def bias(self, node: Node) -> dict[str, Node]:
         """A bias with the convolution before it and the activation after it."""
         convolution = self.producer(node, *CONVOLUTIONS)
-        if convolution is None or node.attrs.get("data_format", "NHWC") != "NHWC":
+        if convolution is None or not _channels_last(node):
             return {}
         acts = self.activation(node)
-        attributes = {
-            "activation": self._name(acts),
-            "depthwise": convolution.op == CONVOLUTIONS[1],
-            **_only(convolution, *SHAPE),
-        }
+        attributes = {"activation": self._name(acts), **_shape(convolution)}
         parts = (*convolution.inputs, node.inputs[1])
         return {node.name: Node(node.name, "thaw.convolution", parts, (*node.control, *convolution.control), attributes), **acts}
 
 
 def _only(node: Node, *names: str) -> dict[str, Any]:
     return {name: node.attrs[name] for name in names if name in node.attrs}
+
+
+def _shape(convolution: Node) -> dict[str, Any]:
+    return {"depthwise": convolution.op == CONVOLUTIONS[1], **_only(convolution, *SHAPE)}
+
+
+def _channels_last(node: Node) -> bool:
+    return node.attrs.get("data_format", "NHWC") == "NHWC"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from thaw.graph.ir import Tensor
 from thaw.lowering import fusion, torch_kernels
-from thaw.lowering.recurrences import Held, Reader, Rows, Writes, alike, finished, in_order, total
+from thaw.lowering.recurrences import Held, Reader, Rows, Writes, alike, finished, fits, in_order, total
 from thaw.lowering.run import Context
 from thaw.lowering.trips import Trips
 from thaw.lowering.values import Value, on_device
@@ -47,19 +47,10 @@ class Gru:
         output = on_device(values[self.output])
         kernel, recurrent = self.kernel.value(context, values), self.recurrent.value(context, values)
         biases = [total([b.value(context, values) for b in of], kernel) for of in (self.biases, self.inner)]
-        if not alike(x, output, kernel, recurrent, *biases) or not _fits(x, output, kernel, recurrent, biases):
+        if not alike(x, output, kernel, recurrent, *biases) or not fits(GATES, x, output, kernel, recurrent, biases):
             return None
         outputs, last = torch_kernels.gru(x, output, *[in_order(v, self.order) for v in (kernel, recurrent, *biases)])
         return finished(values, trips, self.writes, outputs, {self.output: last}, self.output)
-
-
-def _fits(x: Value, output: Value, kernel: Value, recurrent: Value, biases: Sequence[Value]) -> bool:
-    """Whether the shapes are those of one GRU."""
-    if len(output.shape) != 2 or int(output.shape[0]) != int(x.shape[1]):
-        return False
-    units = int(output.shape[1])
-    shapes = [tuple(v.shape) for v in (kernel, recurrent, *biases)]
-    return shapes == [(int(x.shape[2]), GATES * units), (units, GATES * units), *[(GATES * units,)] * 2]
 
 
 class GruReader(Reader):
@@ -116,13 +107,5 @@ class GruReader(Reader):
 
     def _sum(self, tensor: Tensor) -> tuple[Tensor, Held, tuple[Held, ...]] | None:
         """Of a product with biases: what is multiplied, with what, and the biases."""
-        products, biases = [], []
-        for term in self.terms(tensor):
-            product, held = self.product(term), self.held(term)
-            if product is None and held is None:
-                return None
-            if product is not None:
-                products.append(product)
-            elif held is not None:
-                biases.append(held)
-        return (*products[0], tuple(biases)) if len(products) == 1 else None
+        found = self.sum_of(tensor)
+        return None if found is None or len(found[0]) != 1 else (*found[0][0], found[1])

@@ -244,11 +244,10 @@ def max_pool_plain(x: Value, *, window: Sequence[int], strides: Sequence[int], p
         pads = pads_of(padding, static_shape(x)[1:-1], window, strides, (1,) * len(window))
         assert pads is not None, "only TensorFlow has unknown lengths, and it has no explicit padding here"
         x, padding = pad(x, pads, lowest(dtype_of(x))), "VALID"
-    dtype = dtype_of(x)
-    if "int" in dtype and keras.backend.backend() == "torch" and x.is_cuda:  # where it pools floats only
-        x = ops.cast(x, "float64")
-    found = ops.max_pool(x, tuple(window), tuple(strides), padding=str(padding).lower(), data_format="channels_last")
-    return ops.cast(found, dtype)
+    how = {"padding": str(padding).lower(), "data_format": "channels_last"}
+    if "int" in dtype_of(x) and keras.backend.backend() == "torch" and x.is_cuda:  # where it pools floats only
+        return ops.cast(ops.max_pool(ops.cast(x, "float64"), tuple(window), tuple(strides), **how), dtype_of(x))
+    return ops.max_pool(x, tuple(window), tuple(strides), **how)
 
 
 def max_pool(x: Value, *, window: Sequence[int], strides: Sequence[int], padding: Padding) -> Value:

@@ -12,7 +12,7 @@ import numpy as np
 
 from thaw.graph.ir import Node, Tensor
 from thaw.lowering import fusion, torch_kernels
-from thaw.lowering.recurrences import Held, Reader, Rows, Writes, alike, finished, in_order, total
+from thaw.lowering.recurrences import Held, Reader, Rows, Writes, alike, finished, fits, in_order, total
 from thaw.lowering.run import Context
 from thaw.lowering.trips import Trips
 from thaw.lowering.values import Value, dtype_of, on_device
@@ -55,7 +55,9 @@ class Lstm:
         features = int(x.shape[-1])
         recurrent = kernel[features:] if self.recurrent is None else self.recurrent.value(context, values)
         kernel = kernel[:features] if self.recurrent is None else kernel
-        if not alike(x, output, state, kernel, recurrent, *biases) or not _fits(x, output, state, kernel, recurrent, biases):
+        if not alike(x, output, state, kernel, recurrent, *biases) or tuple(output.shape) != tuple(state.shape):
+            return None
+        if not fits(GATES, x, output, kernel, recurrent, biases):
             return None
         bias = in_order(total(biases, kernel), self.order)
         if any(self.added):
@@ -63,15 +65,6 @@ class Lstm:
         weights = in_order(kernel, self.order), in_order(recurrent, self.order)
         outputs, last, cell = torch_kernels.lstm(x, output, state, *weights, bias)
         return finished(values, trips, self.writes, outputs, {self.output: last, self.state: cell}, self.output)
-
-
-def _fits(x: Value, output: Value, state: Value, kernel: Value, recurrent: Value, biases: Sequence[Value]) -> bool:
-    """Whether the shapes are those of one LSTM."""
-    if len(output.shape) != 2 or tuple(output.shape) != tuple(state.shape) or int(output.shape[0]) != int(x.shape[1]):
-        return False
-    units = int(output.shape[1])
-    shapes = [tuple(v.shape) for v in (kernel, recurrent, *biases)]
-    return shapes == [(int(x.shape[2]), GATES * units), (units, GATES * units), *[(GATES * units,)] * len(biases)]
 
 
 class LstmReader(Reader):
@@ -113,17 +106,12 @@ class LstmReader(Reader):
 
     def _sums(self, tensor: Tensor, output: int) -> tuple[Rows, Held, Held | None, tuple[Held, ...]] | None:
         """Rows, kernel, recurrent kernel and biases of the sum of all gates."""
+        found = self.sum_of(tensor)
+        if found is None:
+            return None
         by_place: dict[str, Held] = {}
         rows: Rows | None = None
-        biases: list[Held] = []
-        for term in self.terms(tensor):
-            product, bias = self.product(term), self.held(term)
-            if product is None:
-                if bias is None:
-                    return None
-                biases.append(bias)
-                continue
-            left, weights = product
+        for left, weights in found[0]:
             beside = self._beside(left, output)
             what = "recurrent" if self.place(left) == output else "kernel" if beside is None else "both"
             if what != "recurrent":
@@ -133,7 +121,7 @@ class LstmReader(Reader):
             by_place[what] = weights
         if rows is None or set(by_place) not in ({"both"}, {"kernel", "recurrent"}):
             return None
-        return rows, by_place.get("kernel", by_place.get("both", Held())), by_place.get("recurrent"), tuple(biases)
+        return rows, by_place.get("kernel", by_place.get("both", Held())), by_place.get("recurrent"), found[1]
 
     def _beside(self, tensor: Tensor, output: int) -> Tensor | None:
         """What stands beside the last output in `tensor`."""

@@ -87,6 +87,15 @@ def alike(*values: Value) -> bool:
     return {dtype_of(v) for v in values} in WIDE
 
 
+def fits(gates: int, x: Value, output: Value, kernel: Value, recurrent: Value, biases: Sequence[Value]) -> bool:
+    """Whether the shapes are those of one recurrent net with so many gates."""
+    if len(output.shape) != 2 or int(output.shape[0]) != int(x.shape[1]):
+        return False
+    width = gates * int(output.shape[1])
+    expected = [(int(x.shape[2]), width), (int(output.shape[1]), width), *[(width,)] * len(biases)]
+    return [tuple(v.shape) for v in (kernel, recurrent, *biases)] == expected
+
+
 def in_order(value: Value, order: Sequence[int]) -> Value:
     """`value` (..., gates * units) with its gates in another order."""
     if list(order) == list(range(len(order))):
@@ -105,8 +114,9 @@ class Reader:
 
     def __init__(self, body: Graph, fixed: frozenset[int], counters: Mapping[int, Any]) -> None:
         self.body = body
-        self.nodes = fusion.fused(body).nodes
-        self.chains = fusion.Chains(fusion.fused(body))
+        fused = fusion.fused(body)
+        self.nodes = fused.nodes
+        self.chains = fusion.Chains(fused)
         self.fixed = fixed
         self.counters = counters
         self.places = {t: i for i, t in enumerate(body.inputs)}
@@ -165,6 +175,19 @@ class Reader:
             return None
         held = self.held(node.inputs[1])
         return None if held is None else (node.inputs[0], held)
+
+    def sum_of(self, tensor: Tensor) -> tuple[list[tuple[Tensor, Held]], tuple[Held, ...]] | None:
+        """The products and the biases that are added up in `tensor`, if nothing else is."""
+        products, biases = [], []
+        for term in self.terms(tensor):
+            product, held = self.product(term), self.held(term)
+            if product is not None:
+                products.append(product)
+            elif held is not None:
+                biases.append(held)
+            else:
+                return None
+        return products, tuple(biases)
 
     def held(self, tensor: Tensor) -> Held | None:
         """What stays the same, if `tensor` does."""

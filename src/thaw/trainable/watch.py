@@ -455,9 +455,10 @@ class Watch:
             self.settle()
         self.carried = jax_hooks.state_lists(self.model, wanted)
         jax_hooks.forget_state(self.model)
-        state = tuple([v.value for v in variables] for variables in self.carried.values())
         if wanted.get("purge_model_variables"):
-            hooks.own_method(self.model, "_get_jax_state")(**wanted)
+            state = hooks.own_method(self.model, "_get_jax_state")(**wanted)
+        else:  # at every batch of train_on_batch: the lists are at hand
+            state = tuple([v.value for v in variables] for variables in self.carried.values())
         if self.calls_host:
             self._keep_spare(state)
         return state
