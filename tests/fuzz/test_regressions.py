@@ -150,6 +150,18 @@ def test_slices_that_claim_what_is_not_there_take_no_memory() -> None:
     assert not problem("variables_index", {INDEX: write_table(rows), DATA: b"x"})
 
 
+def test_a_slice_of_hundreds_of_long_axes_is_refused() -> None:
+    """It would hold so many elements that Python does not write the number down."""
+    header = new("BundleHeaderProto", num_shards=1).SerializeToString()
+    whole, part = new("BundleEntryProto", dtype=1), new("BundleEntryProto", dtype=1)
+    whole.shape.dim.add(size=1)
+    whole.slices.add().extent.add(length=1)
+    for _ in range(300):
+        part.shape.dim.add(size=2**62)
+    rows = {b"": header, b"w": whole.SerializeToString(), slice_key("w", whole.slices[0]): part.SerializeToString()}
+    assert not problem("variables_index", {INDEX: write_table(rows), DATA: b"x"})
+
+
 @pytest.mark.parametrize("text", ["x:" + "9" * 5000, "x:0:" + "9" * 5000], ids=["tensor", "output"])
 def test_numbers_that_python_does_not_read_are_refused(text: str) -> None:
     assert not problem("frozen", graph("x Placeholder", f"y Neg {text}"))

@@ -97,7 +97,7 @@ class Bundle:
         shape = self._shape(entry, key)
         kind = numpy_type(name_of(entry.dtype), self.origin)
         parts = [(s, self._slice(key, s)) for s in entry.slices]
-        stored = sum(math.prod(d.size for d in part.shape.dim) for _, part in parts)
+        stored = sum(math.prod(self._shape(part, key)) for _, part in parts)
         if stored != math.prod(shape):
             raise CorruptFileError(
                 self.origin, f"the {len(parts)} slices of {key!r} hold {stored} elements, not those of {list(shape)}"

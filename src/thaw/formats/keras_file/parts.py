@@ -33,7 +33,8 @@ class _Zeros(keras.initializers.Initializer):  # type: ignore[misc]
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         size = math.prod(shape)
         if self.most is not None and size > self.most:
-            raise CorruptFileError(self.shown, f"a layer declares a weight of {size} numbers and the file holds {self.most}")
+            problem = f"a layer declares a weight of the shape {list(shape)}, and the file holds {self.most} numbers"
+            raise CorruptFileError(self.shown, problem)
         kind = keras.backend.standardize_dtype(dtype)
         return keras.ops.zeros(shape, kind) if kind == "bfloat16" else np.zeros(shape, kind)
 
