@@ -68,12 +68,10 @@ class Side:
 
 
 def sides(artifact, options, device, threads):
-    """Of one artifact, in turn. Only the backends that gain by the allocator setting are measured with it."""
+    """Of one artifact, in turn; with the allocator's setting on CPUs only."""
     found = []
     for backend in options.backend:
         for allocator in options.allocator if device == "cpu" else ("default",):
-            if allocator == "tuned" and backend == "tensorflow":
-                continue
             found += [Side(artifact.name, device, threads, kind, backend, allocator) for kind in ("thaw", "native")]
     found += [Side(artifact.name, device, threads, p, PEERS[p], "default") for p in options.peers if p != "native"]
     found += [Side(artifact.name, device, threads, p, "tensorflow", "default") for p in artifact.peers]
@@ -95,7 +93,7 @@ def environment(side):
     if side.kind == "hub":
         more["TF_USE_LEGACY_KERAS"] = "1"
     if side.allocator == "tuned":
-        more["GLIBC_TUNABLES"] = ALLOCATOR["TUNABLES"]
+        more |= ALLOCATOR["tuned_environment"](side.backend)
     if side.device == "cpu":
         more |= {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu", "KERAS_TORCH_DEVICE": "cpu"}
     # Compiled modules are kept, as on any user's machine; without them thaw alone, which lies here as source, would compile anew.

@@ -1,5 +1,6 @@
 """Convolutions with bias, normalization and activation, which PyTorch runs as one op: found, and answering as the chain does."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -7,6 +8,8 @@ from lowering.spelt import Spelt, agree, both, ops_of
 from thaw.graph.ir import Graph, Node, Tensor
 from thaw.lowering import fusion
 from thaw.lowering import table as table  # every op
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "torch", reason="only PyTorch runs them as one")
 
 R = np.random.default_rng(7)
 CHANNELS = 5

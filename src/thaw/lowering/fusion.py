@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from thaw.graph.ir import Graph, Node, Tensor
-from thaw.lowering import conv_fusion, kernels
+from thaw.lowering import conv_fusion, conv_padding, kernels
 from thaw.lowering.registry import Lowering, own
 from thaw.lowering.values import Value, is_host, on_device
 
@@ -57,8 +57,10 @@ LOWERINGS: dict[str, Lowering] = {row.op: row for row in (*_ROWS, *conv_fusion.R
 def fused(graph: Graph, *, narrow: bool = False) -> Graph:
     """`graph` with such chains as one node each, where the backend has a kernel for it; else `graph` itself.
 
-    `narrow`: whether it computes in 16 bits, where its normalizations are wide.
+    Convolutions pad themselves on every backend. `narrow`: whether it computes in 16 bits, where its normalizations are wide.
     """
+    if kernels.chosen("jax", "torch", "tensorflow"):
+        graph = conv_padding.taken_in(graph)
     if not kernels.chosen("torch"):
         return graph
     made: dict[str, Node] = conv_fusion.made(graph, narrow=narrow)
