@@ -108,6 +108,7 @@ def test_elsewhere_it_says_no(monkeypatch):
 @glibc
 def test_too_late_for_jax_it_says_no(monkeypatch):
     monkeypatch.setitem(sys.modules, "jax", allocator)
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: type("C", (), {"mallopt": lambda name, value: 1}))
     assert allocator._tune() is False
 

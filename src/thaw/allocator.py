@@ -105,4 +105,5 @@ def _tune() -> bool:
     # One arena: JAX allocates in worker threads, whose own arenas cannot grow like the main one.
     settings = ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_TOP_PAD, 64 << 20))
     answers = [mallopt(name, value) for name, value in settings]
-    return answers == [1] * len(settings) and "jax" not in sys.modules
+    late = "jax" in sys.modules and os.environ.get("KERAS_BACKEND", "jax") == "jax"  # TensorFlow imports it too
+    return answers == [1] * len(settings) and not late

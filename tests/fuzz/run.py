@@ -48,8 +48,8 @@ M_ARENA_MAX = -8
 FEWEST = 20
 """Executions of a child, however little time is left when its seeds are read."""
 
-ROUND = 120.0
-"""Seconds in which every format has its turn."""
+ROUND, LONG_ROUND = 120.0, 600.0
+"""Seconds in which every format has its turn; the longer ones, where executions are counted, spare starts of Keras."""
 
 
 @dataclass
@@ -331,7 +331,7 @@ def main() -> int:
     try:
         while (left := end - time.monotonic()) > 1 and fuzzer.done < most:
             for target in targets:
-                share = min(left, ROUND) * target.weight / weights
+                share = min(left, LONG_ROUND if given.executions else ROUND) * target.weight / weights
                 fuzzer.led(target, share) if given.engine == "atheris" else fuzzer.run(target, most - fuzzer.done, share)
             fuzzer.write()
     finally:

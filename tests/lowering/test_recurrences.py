@@ -212,3 +212,16 @@ def test_a_gru_of_another_kind_is_run_as_it_is():
     assert gru_loops.GruReader(gru_of(), fixed, counters).read() is not None
     assert gru_loops.GruReader(gru_of(before=True), fixed, counters).read() is None
     assert lstm_loops.LstmReader(gru_of(), fixed, counters).read() is None
+
+
+@pytest.mark.skipif(not TORCH, reason="the other backends find none")
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_shapes_are_told_without_a_round(kind):
+    """Keras asks for them with tensors that have no values."""
+    gates, biases = (4, 1) if kind == "lstm" else (3, 2)
+    states = [(BATCH, UNITS)] * (2 if kind == "lstm" else 1)
+    shapes = [(TIME, BATCH, FEATURES), *states, (FEATURES, gates * UNITS), (UNITS, gates * UNITS), *[(gates * UNITS,)] * biases]
+    told = keras.ops.convert_to_tensor(np.zeros(0, "float32")).new_empty
+    found = getattr(torch_kernels, kind)(*(told(shape, device="meta") for shape in shapes))
+    expected = getattr(torch_kernels, kind)(*(told(shape) for shape in shapes))
+    assert [(t.shape, t.dtype) for t in found] == [(t.shape, t.dtype) for t in expected] and all(t.is_meta for t in found)
