@@ -18,7 +18,7 @@ PACKAGE = ROOT / "src" / "thaw"
 # A room may import its own files and rooms of lower layers. In STRANGERS, rooms do not know each other;
 # in the other layers they may, without a cycle.
 LAYERS = [
-    {"allocator", "errors", "registry"},
+    {"allocator", "compilation_cache", "errors", "registry"},
     {"graph"},
     {"wire"},
     {"handles", "formats", "lowering", "trainable"},
@@ -57,6 +57,7 @@ BACKEND_FILES = {
     "lowering/special_kernels.py",
     "lowering/timing_kernels.py",
     "trainable/row_gradients.py",
+    "compilation_cache.py",
 }
 # The one that may import Keras' internals.
 KERAS_INTERNALS = {"trainable/hooks.py"}

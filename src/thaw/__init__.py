@@ -1,6 +1,7 @@
 """Pretrained TensorFlow-era models as Keras 3 models: seen, chosen, trained and saved, on JAX, PyTorch or TensorFlow."""
 
 from thaw.allocator import tune_allocator
+from thaw.compilation_cache import keep_compiled
 from thaw.errors import ThawError
 from thaw.explanation import explain
 from thaw.export import export
@@ -8,7 +9,6 @@ from thaw.finetune.schedule import Phase, gradual_unfreezing, layerwise_decay, p
 from thaw.inspection import inspect
 from thaw.layer import KerasLayer
 from thaw.load import load, resolve
-from thaw.lowering.kernels import keep_compiled
 from thaw.mending import relax
 from thaw.model_file import load_model
 from thaw.profiling import profile

@@ -77,6 +77,50 @@ def test_convolution(monkeypatch, size, window, strides, padding, dilations):
     twice(monkeypatch, function, [f(2, *size, 4), f(*window, 4, 3)])
 
 
+WIDE = {
+    name: WINDOWS[name] for name in ("same", "same-stride2-odd", "valid-stride2-leftover", "explicit-beyond-window", "dilated")
+}
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="elsewhere many channels are as few")
+@pytest.mark.parametrize(WINDOW, WIDE.values(), ids=WIDE)
+def test_convolution_of_many_channels(monkeypatch, size, window, strides, padding, dilations):
+    def function(x, k):
+        return kernels.convolution(x, k, strides=strides, padding=padding, dilations=dilations)
+
+    calls = []
+    monkeypatch.setattr(
+        kernels.image_kernels, "products", lambda *a, make=kernels.image_kernels.products: calls.append(1) or make(*a)
+    )
+    twice(monkeypatch, function, [f(2, *size, 64), f(*window, 64, 65)])
+    assert calls
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="the other backends' own are fast")
+@pytest.mark.parametrize("window", [(2, 2), (3, 3), (4, 4), (1, 3), (5, 2)], ids=str)
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (3, 1)], ids=str)
+def test_transposed_convolution(monkeypatch, window, strides):
+    def function(x, k):
+        return kernels.transposed(x, k, strides=strides, dilations=(1, 1))
+
+    twice(monkeypatch, function, [f(2, 4, 3, 5), f(*window, 3, 5)])
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="the other backends' own are fast")
+def test_gradients_of_convolutions_have_gradients(monkeypatch):
+    """As a penalty on gradients asks for them."""
+    import jax
+
+    def of_gradient(x, k, q):
+        def sums(x):
+            y = kernels.convolution(x, k, strides=(1, 1), padding="SAME", dilations=(1, 1))
+            return (kernels.transposed(y, q, strides=(2, 2), dilations=(1, 1)) ** 2).sum()
+
+        return jax.grad(sums)(x)
+
+    twice(monkeypatch, of_gradient, [f(1, 4, 4, 64), f(3, 3, 64, 64), f(2, 2, 3, 64)], rtol=1e-4)
+
+
 @pytest.mark.parametrize("padding", ["SAME", "VALID", ((0, 0), (3, 1))])
 @pytest.mark.parametrize(("size", "window"), [((1, 9), (1, 3)), ((4, 9), (1, 5)), ((9, 1), (2, 1))])
 def test_convolution_over_time(monkeypatch, size, window, padding):

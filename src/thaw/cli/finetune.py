@@ -55,9 +55,9 @@ def finetune(
 ) -> None:
     """Fine-tune a module on your data; Ctrl-C saves what there is."""
     del backend  # chosen before Keras was imported, in thaw_command
+    from thaw.compilation_cache import keep_compiled
     from thaw.finetune.job import Options
     from thaw.finetune.job import finetune as run
-    from thaw.lowering.kernels import keep_compiled
 
     keep_compiled()
 

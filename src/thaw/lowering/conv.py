@@ -148,15 +148,7 @@ def transposed(
         raise UnhandledValueError(op, "input_sizes", tuple(lengths), ("spatial lengths that are known while tracing",))
     if max(dilations) > 1 and keras.backend.backend() == "tensorflow":
         return crop_or_fill(_dilated_transposed(kernel, dy, strides, dilations), pads, lengths)
-    full = ops.conv_transpose(
-        dy,
-        kernel,
-        strides=tuple(strides),
-        padding="valid",
-        output_padding=None,
-        data_format="channels_last",
-        dilation_rate=tuple(dilations) if len(set(dilations)) > 1 else dilations[0],
-    )
+    full = kernels.transposed(dy, kernel, strides=strides, dilations=dilations)
     return crop_or_fill(full, pads, lengths)
 
 

@@ -1,4 +1,4 @@
-"""JAX's kernels for nets over images on a CPU: depthwise convolution, batch normalization, clipped activations.
+"""JAX's kernels for nets over images on a CPU: convolutions and their gradients, batch normalization, activations.
 
 Each has gradients of its own (a custom_vjp, so it differentiates once, in reverse). `kernels` says when they are wanted, why,
 and with which figures. Imports windows.
@@ -111,6 +111,60 @@ def depthwise(strides: tuple[int, ...], pads: Pads, dilations: tuple[int, ...]) 
     function: Callable[..., Any] = jax.custom_vjp(lambda x, kernel: forward(x, kernel)[0])
     function.defvjp(forward, backward)  # type: ignore[attr-defined]
     return function
+
+
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+@cache
+def convolution(strides: tuple[int, ...], pads: Pads, dilations: tuple[int, ...]) -> Callable[[Any, Any], Any]:
+    """The convolution of (batch, h, w, c) by (kh, kw, c, f) as XLA has it, but for the gradient of the kernel."""
+    import jax
+    from jax import lax
+    from jax import numpy as jnp
+
+    def native(x: Any, kernel: Any) -> Any:
+        return lax.conv_general_dilated(x, kernel, strides, pads, rhs_dilation=dilations, dimension_numbers=_LAYOUT)
+
+    def backward(saved: tuple[Any, Any], dy: Any) -> tuple[Any, Any]:
+        x, kernel = saved
+        (dx,) = jax.linear_transpose(lambda x: native(x, kernel), jax.ShapeDtypeStruct(x.shape, x.dtype))(dy)
+        parts = taps(jnp.pad(x, ((0, 0), *pads, (0, 0))), kernel.shape[:2], strides, dilations, dy.shape[1:3])
+        return dx, products(parts, dy, kernel.shape)
+
+    function: Callable[..., Any] = jax.custom_vjp(native)
+    function.defvjp(lambda x, kernel: (native(x, kernel), (x, kernel)), backward)  # type: ignore[attr-defined]
+    return function
+
+
+@cache
+def transposed(strides: tuple[int, ...]) -> Callable[[Any, Any], Any]:
+    """The transposed convolution, without padding, of (batch, h, w, c) by (kh, kw, f, c); XLA's but for both gradients."""
+    import jax
+    from jax import lax
+    from jax import numpy as jnp
+
+    def forward(x: Any, kernel: Any) -> Any:
+        flipped = jnp.swapaxes(jnp.flip(kernel, (0, 1)), 2, 3)
+        pads = [(k - 1, k - 1 + max(s - k, 0)) for k, s in zip(kernel.shape, strides, strict=False)]  # the last stride is whole
+        return lax.conv_general_dilated(x, flipped, (1, 1), pads, lhs_dilation=strides, dimension_numbers=_LAYOUT)
+
+    def backward(saved: tuple[Any, Any], dy: Any) -> tuple[Any, Any]:
+        x, kernel = saved
+        dx = lax.conv_general_dilated(dy, kernel, strides, "VALID", dimension_numbers=_LAYOUT)
+        return dx, products(taps(dy, kernel.shape[:2], strides, (1, 1), x.shape[1:3]), x, kernel.shape)
+
+    function: Callable[..., Any] = jax.custom_vjp(forward)
+    function.defvjp(lambda x, kernel: (forward(x, kernel), (x, kernel)), backward)  # type: ignore[attr-defined]
+    return function
+
+
+def products(parts: list[Any], values: Any, shape: tuple[int, ...]) -> Any:
+    """A kernel's gradient: for each offset in its window, what it meets (in `parts`) times `values`, summed over all places."""
+    from jax import numpy as jnp
+
+    rows = values.reshape(-1, values.shape[-1])
+    return jnp.stack([part.reshape(-1, part.shape[-1]).T @ rows for part in parts]).reshape(shape)
 
 
 @cache

@@ -9,7 +9,6 @@ against each other. Why each is there, with figures of one slow core, stands in 
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -36,30 +35,6 @@ def _jax_platform() -> str:
     import jax
 
     return str(jax.default_backend())
-
-
-def keep_compiled(folder: str | os.PathLike[str] | None = None) -> Path | None:
-    """Keeps what JAX compiles in a folder, so that the next process takes it from there; does nothing on other backends.
-
-    For the first line of a job that is started again and again; never done on import. MobileNetV2 (96, batch 32, one core) takes
-    its first training step in 3.4 s instead of 16, its first prediction in 0.5 instead of 1.9. `thaw finetune` does it.
-
-    Args:
-        folder: where; by default "compiled" in the user's cache folder of thaw. Only who may write there is to be trusted:
-            what lies there runs.
-
-    Returns:
-        The folder; None on other backends.
-    """
-    if keras.backend.backend() != "jax":
-        return None
-    import jax
-    import platformdirs
-
-    place = Path(folder) if folder is not None else platformdirs.user_cache_path("thaw", appauthor=False) / "compiled"
-    jax.config.update("jax_compilation_cache_dir", os.fspath(place))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    return place
 
 
 def own_copy(value: np.ndarray) -> Value:
@@ -142,7 +117,9 @@ def convolution(x: Value, kernel: Value, *, strides: Sequence[int], padding: Pad
 
     PyTorch: `conv2d` on permuted views, without layout copies: with native batch normalization x2.3 of Keras' training
     step of MobileNetV2 (224, batch 32). JAX on a CPU: 1x1 windows as matrix products, x1.29 of such a step at 96; small windows
-    over one axis with gradients of their own (`sequence_kernels`).
+    over one axis with gradients of their own (`sequence_kernels`); the gradient of a kernel of at least 64 channels on both sides
+    as a product for each offset in the window: 3x3 x 64 to 64 of 32 x 56 x 56 in 346 ms where XLA takes 785 (203 and 772 under
+    the tuned allocator), 256 to 256 of 32 x 14 x 14 in 157 (137) where it takes 245 (332). Fewer channels are as fast by XLA.
     TensorFlow: explicit padding is the op's own, which spares a copy of the image (`_explicit`).
     Everywhere: windows of one element skip what their strides skip before they convolve; oneDNN 3.12 (PyTorch 2.13,
     TensorFlow 2.21) writes past its memory in the gradient of such a convolution of fewer than 16 channels, with AVX-512.
@@ -160,6 +137,10 @@ def convolution(x: Value, kernel: Value, *, strides: Sequence[int], padding: Pad
         import tensorflow as tf
 
         return tf.nn.conv2d(x, kernel, list(strides), explicit)
+    if _wants_products(x, kernel) and chosen("jax-cpu"):
+        pads = pads_of(padding, x.shape[1:-1], kernel.shape[:2], strides, dilations)
+        assert pads is not None
+        return image_kernels.convolution(tuple(strides), pads, tuple(dilations))(x, kernel)
     return convolution_plain(x, kernel, strides=strides, padding=padding, dilations=dilations)
 
 
@@ -190,6 +171,38 @@ def biased_convolution(
     """
     x, strides = _thinned(x, kernel, strides, padding)
     return torch_kernels.convolution(x, kernel, strides, padding, dilations, bias, activation)
+
+
+def _wants_products(x: Value, kernel: Value) -> bool:
+    """Whether the gradient of a kernel over two axes is faster as products."""
+    wide = len(kernel.shape) == 4 and min(kernel.shape[2:]) >= 64 and kernel.shape[2] == x.shape[-1]
+    return wide and x.size > 0 and dtype_of(x) == dtype_of(kernel) == "float32"
+
+
+def transposed_plain(x: Value, kernel: Value, *, strides: Sequence[int], dilations: Sequence[int]) -> Value:
+    """A transposed convolution without padding over one to three axes; `kernel` is (window..., outputs, inputs)."""
+    return ops.conv_transpose(
+        x,
+        kernel,
+        strides=tuple(strides),
+        padding="valid",
+        output_padding=None,
+        data_format="channels_last",
+        dilation_rate=tuple(dilations) if len(set(dilations)) > 1 else dilations[0],
+    )
+
+
+def transposed(x: Value, kernel: Value, *, strides: Sequence[int], dilations: Sequence[int]) -> Value:
+    """`transposed_plain`, by whatever is fastest.
+
+    JAX on a CPU, over two axes: gradients as products of matrices and a plain convolution. Forward and backward a 4x4 window of
+    strides 2 (8 x 16 x 16 x 128 to 64) takes 35 ms where XLA takes 294, a 2x2 one (8 x 64 x 64 x 32 to 16) 21 where it takes 109.
+    """
+    x, kernel = ops.convert_to_tensor(x), ops.convert_to_tensor(kernel)
+    floats = dtype_of(x) == dtype_of(kernel) == "float32"
+    if chosen("jax-cpu") and len(kernel.shape) == 4 and set(dilations) == {1} and floats and x.size:
+        return image_kernels.transposed(tuple(strides))(x, kernel)
+    return transposed_plain(x, kernel, strides=strides, dilations=dilations)
 
 
 def _pads_nothing(padding: Padding) -> bool:
