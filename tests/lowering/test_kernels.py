@@ -82,7 +82,6 @@ WIDE = {
 }
 
 
-@pytest.mark.skipif(BACKEND != "jax", reason="elsewhere many channels are as few")
 @pytest.mark.parametrize(WINDOW, WIDE.values(), ids=WIDE)
 def test_convolution_of_many_channels(monkeypatch, size, window, strides, padding, dilations):
     def function(x, k):
@@ -93,10 +92,9 @@ def test_convolution_of_many_channels(monkeypatch, size, window, strides, paddin
         kernels.image_kernels, "products", lambda *a, make=kernels.image_kernels.products: calls.append(1) or make(*a)
     )
     twice(monkeypatch, function, [f(2, *size, 64), f(*window, 64, 65)])
-    assert calls
+    assert bool(calls) == (BACKEND == "jax")
 
 
-@pytest.mark.skipif(BACKEND != "jax", reason="the other backends' own are fast")
 @pytest.mark.parametrize("window", [(2, 2), (3, 3), (4, 4), (1, 3), (5, 2)], ids=str)
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2), (3, 1)], ids=str)
 def test_transposed_convolution(monkeypatch, window, strides):

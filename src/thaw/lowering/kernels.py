@@ -137,7 +137,7 @@ def convolution(x: Value, kernel: Value, *, strides: Sequence[int], padding: Pad
         import tensorflow as tf
 
         return tf.nn.conv2d(x, kernel, list(strides), explicit)
-    if _wants_products(x, kernel) and chosen("jax-cpu"):
+    if chosen("jax-cpu") and _wants_products(x, kernel):
         pads = pads_of(padding, x.shape[1:-1], kernel.shape[:2], strides, dilations)
         assert pads is not None
         return image_kernels.convolution(tuple(strides), pads, tuple(dilations))(x, kernel)
