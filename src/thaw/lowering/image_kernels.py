@@ -129,8 +129,7 @@ def convolution(strides: tuple[int, ...], pads: Pads, dilations: tuple[int, ...]
     def backward(saved: tuple[Any, Any], dy: Any) -> tuple[Any, Any]:
         x, kernel = saved
         (dx,) = jax.linear_transpose(lambda x: native(x, kernel), jax.ShapeDtypeStruct(x.shape, x.dtype))(dy)
-        parts = taps(jnp.pad(x, ((0, 0), *pads, (0, 0))), kernel.shape[:2], strides, dilations, dy.shape[1:3])
-        return dx, products(parts, dy, kernel.shape)
+        return dx, products(jnp.pad(x, ((0, 0), *pads, (0, 0))), dy, kernel.shape, strides, dilations)
 
     function: Callable[..., Any] = jax.custom_vjp(native)
     function.defvjp(lambda x, kernel: (native(x, kernel), (x, kernel)), backward)  # type: ignore[attr-defined]
@@ -152,19 +151,30 @@ def transposed(strides: tuple[int, ...]) -> Callable[[Any, Any], Any]:
     def backward(saved: tuple[Any, Any], dy: Any) -> tuple[Any, Any]:
         x, kernel = saved
         dx = lax.conv_general_dilated(dy, kernel, strides, "VALID", dimension_numbers=_LAYOUT)
-        return dx, products(taps(dy, kernel.shape[:2], strides, (1, 1), x.shape[1:3]), x, kernel.shape)
+        return dx, products(dy, x, kernel.shape, strides, (1, 1))
 
     function: Callable[..., Any] = jax.custom_vjp(forward)
     function.defvjp(lambda x, kernel: (forward(x, kernel), (x, kernel)), backward)  # type: ignore[attr-defined]
     return function
 
 
-def products(parts: list[Any], values: Any, shape: tuple[int, ...]) -> Any:
-    """A kernel's gradient: for each offset in its window, what it meets (in `parts`) times `values`, summed over all places."""
+def products(x: Any, values: Any, shape: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...]) -> Any:
+    """A kernel's gradient: for each offset in its window, what it meets in `x` times `values`, summed over all places.
+
+    One offset after the other: all at once would take their elements' memory at once, and to compile.
+    """
+    from jax import lax
     from jax import numpy as jnp
 
+    reach = [(n - 1) * s + 1 for n, s in zip(values.shape[1:3], strides, strict=True)]
     rows = values.reshape(-1, values.shape[-1])
-    return jnp.stack([part.reshape(-1, part.shape[-1]).T @ rows for part in parts]).reshape(shape)
+
+    def of_offset(offset: Any) -> Any:
+        met = lax.dynamic_slice(x, (0, offset[0], offset[1], 0), (x.shape[0], *reach, x.shape[-1]))
+        return met[:, :: strides[0], :: strides[1]].reshape(-1, x.shape[-1]).T @ rows
+
+    offsets = np.array(list(np.ndindex(*shape[:2])), "int32") * np.array(dilations, "int32")
+    return lax.map(of_offset, jnp.asarray(offsets)).reshape(shape)
 
 
 @cache

@@ -117,9 +117,9 @@ def convolution(x: Value, kernel: Value, *, strides: Sequence[int], padding: Pad
 
     PyTorch: `conv2d` on permuted views, without layout copies: with native batch normalization x2.3 of Keras' training
     step of MobileNetV2 (224, batch 32). JAX on a CPU: 1x1 windows as matrix products, x1.29 of such a step at 96; small windows
-    over one axis with gradients of their own (`sequence_kernels`); the gradient of a kernel of at least 64 channels on both sides
-    as a product for each offset in the window: 3x3 x 64 to 64 of 32 x 56 x 56 in 346 ms where XLA takes 785 (203 and 772 under
-    the tuned allocator), 256 to 256 of 32 x 14 x 14 in 157 (137) where it takes 245 (332). Fewer channels are as fast by XLA.
+    over one axis with gradients of their own (`sequence_kernels`); the gradient of a kernel of many channels as one product an
+    offset in its window: 3x3 x 64 to 64 of 32 x 56 x 56 in 222 ms where XLA takes 720 (201 and 764 under the tuned allocator),
+    256 to 256 of 32 x 14 x 14 in 123 where it takes 219-230. With fewer than 32 to 48 channels XLA is as fast.
     TensorFlow: explicit padding is the op's own, which spares a copy of the image (`_explicit`).
     Everywhere: windows of one element skip what their strides skip before they convolve; oneDNN 3.12 (PyTorch 2.13,
     TensorFlow 2.21) writes past its memory in the gradient of such a convolution of fewer than 16 channels, with AVX-512.
@@ -175,7 +175,7 @@ def biased_convolution(
 
 def _wants_products(x: Value, kernel: Value) -> bool:
     """Whether the gradient of a kernel over two axes is faster as products."""
-    wide = len(kernel.shape) == 4 and min(kernel.shape[2:]) >= 64 and kernel.shape[2] == x.shape[-1]
+    wide = len(kernel.shape) == 4 and kernel.shape[2] >= 32 and kernel.shape[3] >= 48 and kernel.shape[2] == x.shape[-1]
     return wide and x.size > 0 and dtype_of(x) == dtype_of(kernel) == "float32"
 
 
