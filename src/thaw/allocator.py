@@ -26,18 +26,21 @@ _TUNED: list[bool] = []
 
 
 def tuned_environment(backend: str) -> dict[str, str]:
-    """The variables of the environment, beside what is there, under which a process on that backend keeps freed memory.
-
-    TensorFlow's own allocator is held to 64 GiB unless told otherwise: it is told what the machine has.
-    """
-    found: dict[str, str] = {}
+    """The variables of the environment, beside what is there, under which a process on that backend keeps freed memory."""
+    found = _for_tensorflow() if backend == "tensorflow" else {}
     given = os.environ.get("GLIBC_TUNABLES", "")
     if _is_glibc() and "glibc.malloc." not in given:
         found["GLIBC_TUNABLES"] = f"{given}:{TUNABLES}" if given else TUNABLES
-    if backend == "tensorflow" and "TF_CPU_ALLOCATOR_USE_BFC" not in os.environ:
-        found["TF_CPU_ALLOCATOR_USE_BFC"] = "true"
-        if "TF_CPU_BFC_MEM_LIMIT_IN_MB" not in os.environ and hasattr(os, "sysconf"):
-            found["TF_CPU_BFC_MEM_LIMIT_IN_MB"] = str(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20)
+    return found
+
+
+def _for_tensorflow() -> dict[str, str]:
+    """The variables that choose TensorFlow's own allocator: held to 64 GiB unless told otherwise, it is told what there is."""
+    if "TF_CPU_ALLOCATOR_USE_BFC" in os.environ:
+        return {}
+    found = {"TF_CPU_ALLOCATOR_USE_BFC": "true"}
+    if "TF_CPU_BFC_MEM_LIMIT_IN_MB" not in os.environ and hasattr(os, "sysconf"):
+        found["TF_CPU_BFC_MEM_LIMIT_IN_MB"] = str(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20)
     return found
 
 
@@ -57,7 +60,7 @@ def tune_allocator() -> bool:
         if late and os.environ.get("KERAS_BACKEND") == "tensorflow":
             return False
         if not late:
-            os.environ.update({k: v for k, v in tuned_environment("tensorflow").items() if k.startswith("TF_")})
+            os.environ.update(_for_tensorflow())
     if "malloc.arena_max=1" in os.environ.get("GLIBC_TUNABLES", ""):
         return True
     if not _TUNED:

@@ -15,10 +15,10 @@ FIRST = {"strides": (1, 1, 2, 2), "padding": "VALID", "data_format": "NCHW"}
 KERNELS = {"Conv2D": (3, 3, 3, 4), "DepthwiseConv2dNative": (3, 3, 3, 2)}
 
 
-def padded(op="Conv2D", widths=SPATIAL, pad="Pad", fill=(), attributes=STRIDED, read=()):
+def padded(op="Conv2D", widths=SPATIAL, pad="Pad", fill=(), attributes=STRIDED, read=(), dtype="int32"):
     """A graph of that pad and a convolution; `read`: what else it answers ("pad")."""
     n = Spelt("x", "kernel")
-    constants = [np.array(widths, "int32"), *(np.array(v, "float32") for v in fill)]
+    constants = [np.array(widths, dtype), *(np.array(v, "float32") for v in fill)]
     y = n(pad, Tensor("x"), *(n("Const", value=value) for value in constants))
     answers = [n(op, y, Tensor("kernel"), **attributes)]
     return n.graph(*answers, *(y for _ in read))
@@ -57,6 +57,11 @@ def test_what_it_pads_itself_is_added(monkeypatch):
     agree(*both(monkeypatch, graph, x, kernel, shape=(2, 9, 7, 4)))
 
 
+def test_what_it_would_pad_itself_if_it_were_explicit_is_not():
+    graph = padded(attributes={**STRIDED, "explicit_paddings": (0, 0, 2, 0, 1, 1, 0, 0)})
+    assert convolutions(taken_in(graph))[0].attrs["explicit_paddings"] == (0, 0, 1, 2, 0, 1, 0, 0)
+
+
 def test_channels_may_come_first(monkeypatch):
     graph = padded(widths=((0, 0), (0, 0), (1, 1), (0, 1)), attributes=FIRST)
     assert convolutions(taken_in(graph))[0].attrs["explicit_paddings"] == (0, 0, 0, 0, 1, 1, 0, 1)
@@ -76,6 +81,15 @@ def alone():
     yield "ones", padded(pad="PadV2", fill=(1.0,))
     yield "mirrored", padded(pad="MirrorPad")
     yield "SAME", padded(attributes={**STRIDED, "padding": "SAME"})
+    yield (
+        "explicit widths of three numbers",
+        padded(attributes={**STRIDED, "padding": "EXPLICIT", "explicit_paddings": (1, 2, 3)}),
+    )
+    yield (
+        "explicit widths below zero",
+        padded(attributes={**STRIDED, "padding": "EXPLICIT", "explicit_paddings": (0, 0, -1, 0, 0, 0, 0, 0)}),
+    )
+    yield "widths that are text", padded(widths=np.full((4, 2), b"", object), dtype=object)
     graph = padded()
     pad = next(Tensor(name) for name, node in graph.nodes.items() if node.op == "Pad")
     yield "supplied", Graph("cut", graph.nodes, (*graph.inputs, pad), graph.outputs)

@@ -63,7 +63,7 @@ WINDOWS = {
     "1x1-stride2-narrow-channels": ((60, 60), (1, 1), (2, 2), "SAME", (1, 1)),
     "1x1-stride2": ((5, 6), (1, 1), (2, 2), "SAME", (1, 1)),
 }
-# On JAX only windows of one element, and such as move along the last axis alone, have a kernel of their own.
+# On JAX, of few channels, only windows of one element, and such as move along the last axis alone, have a kernel of their own.
 CONVOLUTIONS = {name: row for name, row in WINDOWS.items() if BACKEND != "jax" or name.startswith(("1x1", "oblong"))}
 WINDOW = ("size", "window", "strides", "padding", "dilations")
 each_window = pytest.mark.parametrize(WINDOW, WINDOWS.values(), ids=WINDOWS)

@@ -7,6 +7,7 @@ needed any more does not run. Imports ir and kernels.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import isclose, pi, sqrt
 from typing import Any
 
@@ -76,7 +77,7 @@ def fused(graph: Graph, *, narrow: bool = False) -> Graph:
             made[node.name] = Node(node.name, op, inputs, node.control, attributes)
     if not made:
         return graph
-    return Graph(graph.name, {**graph.nodes, **made}, graph.inputs, graph.outputs, graph.updates)
+    return replace(graph, nodes={**graph.nodes, **made})
 
 
 Found = tuple[str, tuple[Tensor, ...], dict[str, Any]]
