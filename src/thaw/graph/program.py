@@ -29,7 +29,11 @@ def ready(graph: Graph, library: Mapping[str, Graph], *, updates: bool) -> Graph
 
     Control flow comes before pruning: the constants of a branch hang on its switch by control edges alone.
     """
-    flat = inline_functions(graph, library)
+    return _ready(inline_functions(graph, library), library, updates=updates)
+
+
+def _ready(flat: Graph, library: Mapping[str, Graph], *, updates: bool) -> Graph:
+    """`ready` of a graph whose calls are inlined already."""
     if any(node.op in V1_CONTROL_FLOW for node in flat.nodes.values()):
         wanted = real_updates(flat, library) if updates else ()
         flat = functionalize(Graph(flat.name, flat.nodes, flat.inputs, flat.outputs, wanted))
@@ -58,17 +62,23 @@ class Variant:
     _frozen: dict[frozenset[str], Graph] = field(default_factory=dict)
 
     @cached_property
+    def _inlined(self) -> Graph:
+        """The graph with its updates, calls inlined."""
+        graph = self.trace.graph
+        updates = tuple(dict.fromkeys((*graph.updates, *self.update_ops)))
+        return inline_functions(Graph(graph.name, graph.nodes, graph.inputs, graph.outputs, updates), self.library)
+
+    @cached_property
     def inference(self) -> Graph:
         """The graph without updates."""
-        return ready(self.trace.graph, self.library, updates=False)
+        return _ready(self._inlined, self.library, updates=False)
 
     @cached_property
     def training(self) -> Graph:
-        """The graph with its updates."""
-        graph = self.trace.graph
-        updates = tuple(dict.fromkeys((*graph.updates, *self.update_ops)))
-        with_updates = Graph(graph.name, graph.nodes, graph.inputs, graph.outputs, updates)
-        graph = ready(with_updates, self.library, updates=True)
+        """The graph with its updates; the same one where there are none."""
+        if not real_updates(self._inlined, self.library):
+            return self.inference
+        graph = _ready(self._inlined, self.library, updates=True)
         if self.kept is None:
             return graph
         kept = tuple(u.node for u in find_updates(graph) if u.key in self.kept and self._can_run(graph, u.node))

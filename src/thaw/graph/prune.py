@@ -5,6 +5,7 @@ and table inserts have an effect that outlives the call, so only those stay upda
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from thaw.graph.ir import FunctionName, Graph, Node, Tensor
 
@@ -98,13 +99,13 @@ def prune(graph: Graph, library: Mapping[str, Graph], *, updates: bool = True) -
     for tensor in graph.inputs:
         if tensor.node in graph.nodes:
             needed.setdefault(tensor.node)
-    effects = {name for name in needed if has_effect(graph.nodes[name], library)}
-    bridged = _Bridges(graph, needed) if effects else None
-    nodes: dict[str, Node] = {}
-    for name, node in graph.nodes.items():
-        if name in needed:
-            control = bridged(node) if bridged is not None else ()
-            nodes[name] = Node(name, node.op, node.inputs, control, node.attrs)
+    nodes = {name: node for name, node in graph.nodes.items() if name in needed}
+    waiting = [name for name, node in nodes.items() if node.control]
+    if waiting:
+        effects = any(has_effect(node, library) for node in nodes.values())
+        bridged = _Bridges(graph, needed)
+        for name in waiting:
+            nodes[name] = replace(nodes[name], control=bridged(nodes[name]) if effects else ())
     return Graph(graph.name, nodes, graph.inputs, graph.outputs, kept_updates)
 
 

@@ -92,8 +92,9 @@ class Chains:
 
     def node(self, tensor: Tensor, *ops: str) -> Node | None:
         """What computes `tensor`, through Identity, if it is one of `ops`."""
-        node = self.nodes.get(self.source(tensor).node)
-        return node if node is not None and node.op in ops and self.source(tensor) not in self.supplied else None
+        source = self.source(tensor)
+        node = self.nodes.get(source.node)
+        return node if node is not None and node.op in ops and source not in self.supplied else None
 
     def source(self, tensor: Tensor) -> Tensor:
         """`tensor` before Identity."""

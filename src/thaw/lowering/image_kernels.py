@@ -15,6 +15,10 @@ import numpy as np
 from thaw.lowering.windows import Pads, output_sizes, taps
 
 
+AT_ONCE = 2048
+"""Elements that a depthwise convolution's filter gradient takes at a time: what it adds to stays in the first cache."""
+
+
 @cache
 def depthwise(strides: tuple[int, ...], pads: Pads, dilations: tuple[int, ...]) -> Callable[[Any, Any], Any]:
     """The depthwise convolution of (batch, h, w, c) by (kh, kw, c), differentiable once, in reverse."""
@@ -64,34 +68,37 @@ def depthwise(strides: tuple[int, ...], pads: Pads, dilations: tuple[int, ...]) 
         return phases[0]
 
     def of_kernel(x: Any, dy: Any, window: tuple[int, int]) -> Any:
-        """The gradient of the kernel: row by row into one accumulator a tap.
+        """The gradient of the kernel: image by image, offset by offset, a few rows at a time into one accumulator.
 
-        XLA vectorizes neither a sum whose operand is a slice, nor one over the batch alone.
+        XLA vectorizes neither a sum whose operand is a slice, nor one over the batch alone. Offsets are a loop, so that they
+        share what is compiled; with strides of 1 a row's elements and channels are one axis, which makes long vectors.
         """
         batch, rows, columns, channels = dy.shape
-        flat = strides[1] == 1 and channels < 48  # short vectors: a row's elements and channels as one axis
-        reach = (columns - 1) * strides[1] + 1
+        flat = strides[1] == 1
         if flat:
-            x = x.reshape(*x.shape[:2], -1)
-            dy = dy.reshape(batch, rows, columns * channels)
+            x, dy = x.reshape(*x.shape[:2], -1), dy.reshape(batch, rows, -1)
+        line, rest = dy.shape[2:], x.shape[3:]
+        reach = columns * channels if flat else (columns - 1) * strides[1] + 1
+        at_once = max(n for n in range(1, rows + 1) if rows % n == 0 and (n == 1 or n * columns * channels <= AT_ONCE))
+        tall = (at_once - 1) * strides[0] + 1
+        starts = np.array(list(np.ndindex(*window)), "int32")
+        starts *= np.array([dilations[0], dilations[1] * (channels if flat else 1)], "int32")
 
-        def row(number: Any, sums: tuple[Any, ...]) -> tuple[Any, ...]:
-            image, line = number // rows, number % rows
-            weight = dy[image, line]
-            result = []
-            for i in range(window[0]):
-                source = x[image, line * strides[0] + i * dilations[0]]
-                for j in range(window[1]):
-                    left = j * dilations[1]
-                    where = slice(left, left + reach, strides[1])
-                    part = source[left * channels : (left + columns) * channels] if flat else source[where]
-                    result.append(sums[i * window[1] + j] + part * weight)
-            return tuple(result)
+        def of_image(image: Any, sums: Any) -> Any:
+            def of_offset(start: Any) -> Any:
+                def of_rows(number: Any, total: Any) -> Any:
+                    first = number * at_once
+                    corner = (image, first * strides[0] + start[0], start[1], *(0 for _ in rest))
+                    met = lax.dynamic_slice(x, corner, (1, tall, reach, *rest))[0, :: strides[0], :: strides[1]]
+                    weights = lax.dynamic_slice(dy, (image, first, *(0 for _ in line)), (1, at_once, *line))[0]
+                    return total + met * weights
 
-        zeros = tuple(jnp.zeros(dy.shape[2:], dy.dtype) for _ in range(window[0] * window[1]))
-        sums = lax.fori_loop(0, batch * rows, row, zeros)
-        # Stacked first: one sum to compile, not one a tap.
-        return jnp.stack(sums).reshape(len(sums), columns, channels).sum(1).reshape(*window, channels)
+                return lax.fori_loop(0, rows // at_once, of_rows, jnp.zeros((at_once, *line), dy.dtype))
+
+            return sums + lax.map(of_offset, jnp.asarray(starts))
+
+        sums = lax.fori_loop(0, batch, of_image, jnp.zeros((len(starts), at_once, *line), dy.dtype))
+        return sums.reshape(len(starts), at_once * columns, channels).sum(1).reshape(*window, channels)
 
     def wide(x: Any) -> Any:
         return x.astype("float32") if x.dtype in (jnp.float16, jnp.bfloat16) else x

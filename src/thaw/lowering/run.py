@@ -299,6 +299,7 @@ def needs(graph: Graph, wanted: Iterable[Tensor] | None = None) -> dict[str, lis
         DanglingReferenceError: an input names a node that is not there.
     """
     nodes, supplied = graph.nodes, set(graph.inputs)
+    cut = {t.node for t in supplied}  # names are hashed once, tensors each time
     stack = [t.node for t in (graph.outputs if wanted is None else wanted) if t not in supplied] + list(graph.updates)
     stack.reverse()
     before: dict[str, list[str]] = {}
@@ -308,7 +309,7 @@ def needs(graph: Graph, wanted: Iterable[Tensor] | None = None) -> dict[str, lis
             continue
         if name not in nodes:
             raise DanglingReferenceError(f"Graph {graph.name!r}", "node", name, nodes)
-        before[name] = found = [t.node for t in nodes[name].inputs if t not in supplied]
+        before[name] = found = [t.node for t in nodes[name].inputs if t.node not in cut or t not in supplied]
         stack += reversed(found)
     return before
 
