@@ -101,6 +101,24 @@ def test_a_normalization_by_the_batch_takes_its_activation_along(monkeypatch, op
     assert ops_of(monkeypatch, graph) == {"thaw.batch_norm"}
 
 
+@pytest.mark.parametrize("activation", ["Relu", "Relu6"])
+def test_an_activation_in_place_copies_nothing_and_has_its_gradient(activation):
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    from thaw.lowering import torch_kernels
+
+    x = torch.tensor([-2.0, 0.0, 1.0, 3.0, 6.0, 9.0], requires_grad=True)
+    fresh = torch.clone(x)
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        y = torch_kernels.in_place(fresh, activation)
+    assert not {"aten::clone", "aten::copy_"} & {event.key for event in seen.key_averages()}
+    y.sum().backward()
+    relu = activation == "Relu"
+    assert y.tolist() == ([0, 0, 1, 3, 6, 9] if relu else [0, 0, 1, 3, 6, 6])
+    assert x.grad.tolist() == ([0, 0, 1, 1, 1, 1] if relu else [0, 0, 1, 1, 0, 0])
+
+
 def cut(graph, *, outputs=None, inputs=None):
     return Graph("cut", graph.nodes, inputs or graph.inputs, outputs or graph.outputs)
 
