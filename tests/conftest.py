@@ -23,9 +23,11 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1]
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
-# What XLA makes of a graph is as users have it; how fast its kernels are is not, which is most of what compiling costs: the passes
-# of LLVM a third, the newer emitters two fifths of the rest. XLA_FLAGS= (empty) tests what users have.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+# What XLA makes of a graph is as users have it; how fast its kernels are is not, which is most of what compiling costs: the
+# passes of LLVM a third, the newer emitters two fifths of the rest (an extra option, which a later XLA may drop without a
+# word). XLA_FLAGS= (empty) tests what users have.
+EMITTERS = "--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters"
+os.environ.setdefault("XLA_FLAGS", f"--xla_backend_optimization_level=0 {EMITTERS}")
 
 import hypothesis  # noqa: E402  (the backend is settled first)
 import numpy as np  # noqa: E402

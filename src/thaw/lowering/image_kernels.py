@@ -14,7 +14,6 @@ import numpy as np
 
 from thaw.lowering.windows import Pads, output_sizes, taps
 
-
 AT_ONCE = 2048
 """Elements that a depthwise convolution's filter gradient takes at a time: what it adds to stays in the first cache."""
 

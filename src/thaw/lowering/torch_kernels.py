@@ -20,7 +20,7 @@ def _relu6() -> Callable[[Any], Any]:
     """
     import torch
 
-    class Relu6(torch.autograd.Function):
+    class Relu6(torch.autograd.Function):  # type: ignore[misc]
         @staticmethod
         def forward(y: Any) -> Any:
             return y.clamp_(0.0, 6.0)
