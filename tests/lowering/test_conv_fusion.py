@@ -117,6 +117,9 @@ def test_an_activation_in_place_copies_nothing_and_has_its_gradient(activation):
     relu = activation == "Relu"
     assert y.tolist() == ([0, 0, 1, 3, 6, 9] if relu else [0, 0, 1, 3, 6, 6])
     assert x.grad.tolist() == ([0, 0, 1, 1, 1, 1] if relu else [0, 0, 1, 1, 0, 0])
+    (slope,) = torch.autograd.grad(torch_kernels.in_place(x * x, activation).square().sum(), x, create_graph=True)
+    (bend,) = torch.autograd.grad(slope.sum(), x)  # of x^4: 12 x^2, where it is open
+    assert bend.tolist() == ([48, 0, 12, 108, 432, 972] if relu else [48, 0, 12, 0, 0, 0])
 
 
 def cut(graph, *, outputs=None, inputs=None):
