@@ -257,3 +257,25 @@ def test_a_known_bound_gives_the_gradient_to_what_equals_it(op, bound, kernel, m
     (y,), (dx,) = vjp(lambda x: run(x, np.float32(bound)), [x], [np.ones(6, "float32")])
     np.testing.assert_array_equal(y, np.minimum(x, bound) if op == "Minimum" else np.maximum(x, bound))
     np.testing.assert_array_equal(dx[:5], [1, 1, 1, 1, 0] if op == "Minimum" else [0, 1, 1, 1, 1])
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="the other backends' own are fast")
+@pytest.mark.parametrize("at_once", [1, 40, 100], ids=str)
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (2, 1)], ids=str)
+def test_filter_gradients_of_depthwise_convolutions_a_few_rows_at_a_time(monkeypatch, strides, at_once):
+    monkeypatch.setattr(kernels.image_kernels, "AT_ONCE", at_once)
+
+    def function(x, k):
+        return kernels.depthwise(x, k, strides=strides, padding="SAME", dilations=(1, 1))
+
+    twice(monkeypatch, function, [f(3, 12, 7, 5), f(3, 3, 5, 1)])
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="the other backends refuse it")
+@pytest.mark.parametrize("size", [(2, 5), (5, 2), (2, 2)], ids=str)
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2)], ids=str)
+def test_depthwise_of_an_image_smaller_than_the_window(monkeypatch, strides, size):
+    def function(x, k):
+        return kernels.depthwise(x, k, strides=strides, padding="VALID", dilations=(1, 1))
+
+    twice(monkeypatch, function, [f(2, *size, 4), f(3, 3, 4, 1)])

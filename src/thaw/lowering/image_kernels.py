@@ -73,6 +73,8 @@ def depthwise(strides: tuple[int, ...], pads: Pads, dilations: tuple[int, ...]) 
         share what is compiled; with strides of 1 a row's elements and channels are one axis, which makes long vectors.
         """
         batch, rows, columns, channels = dy.shape
+        if not dy.size:  # the image is smaller than the window
+            return jnp.zeros((*window, channels), dy.dtype)
         flat = strides[1] == 1
         if flat:
             x, dy = x.reshape(*x.shape[:2], -1), dy.reshape(batch, rows, -1)
