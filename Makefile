@@ -2,8 +2,8 @@
 # redone when pyproject.toml or this file changes.
 #
 #   make demo     fine-tune the embedded sample on JAX and write demo-output/
-#   make test     the suite on JAX, PyTorch and TensorFlow, two at a time (BACKEND=jax: on that one alone), live flags on
-#                 the oldest Keras supported, and a minute of fuzzing
+#   make test     the suite on JAX, PyTorch and TensorFlow (BACKEND=jax: on that one alone), live flags on the oldest Keras
+#                 supported, and a minute of fuzzing, two of these at a time
 #   make check    ruff format --check, ruff, mypy --strict
 #   make all      check, then test
 #   make setup    .venv with the development tools and the pre-commit hook
@@ -45,7 +45,7 @@ OLDEST_KERAS := 3.15.0
 export OMP_NUM_THREADS      ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: all demo test check setup docs golden bench corpus fuzz size clean
+.PHONY: all demo test $(BACKENDS:%=test-%) test-oldest-keras test-fuzz check setup docs golden bench corpus fuzz size clean
 .DEFAULT_GOAL := all
 
 all: check test
@@ -90,24 +90,28 @@ setup: $(VENV)/.dev
 demo: $(VENV)/.user
 	KERAS_BACKEND=jax $(BIN)/python tools/demo.py --output demo-output
 
-# The oldest Keras supported, beside the newest that .venv has: live flags lean on Keras' internals (trainable/hooks.py).
 $(VENV)/keras-$(OLDEST_KERAS): $(VENV)/.dev
 	$(PIP) install --no-deps --target $@ keras==$(OLDEST_KERAS)
 
-# Two backends at a time, for two cores; each line of theirs says whose it is. Every backend runs, also after one failed; the result
+# Two runs at a time, for two cores; each line of theirs says whose it is. Every run goes to its end, also after one failed; the result
 # is failure if any failed.
 FAILED := $(VENV)/failed
+RUNS   := $(BACKEND:%=test-%) $(if $(PYTEST),,test-oldest-keras test-fuzz)
 test: $(BACKEND:%=$(VENV)/.%) $(VENV)/keras-$(OLDEST_KERAS)
-	@rm -f $(FAILED); printf '%s\n' $(BACKEND) | xargs -P 2 -I{} bash -c 'set -o pipefail; \
-	  KERAS_BACKEND={} PYTEST_ADDOPTS="$$PYTEST" $(BIN)/python -m pytest -q 2>&1 | sed -u "s/^/{}: /" || echo " {}" >> $(FAILED)'
-	@if [ -z "$(PYTEST)" ]; then \
-	  one=$(word 2,$(BACKEND) $(BACKEND)); echo "== live flags on Keras $(OLDEST_KERAS), $$one =="; \
-	  PYTHONPATH=$(VENV)/keras-$(OLDEST_KERAS) KERAS_BACKEND=$$one $(BIN)/python -m pytest -q tests/trainable \
-	    || echo " keras-$(OLDEST_KERAS)" >> $(FAILED); \
-	  echo "== a minute of fuzzing =="; \
-	  KERAS_BACKEND=$(firstword $(BACKEND)) $(BIN)/python $(FUZZ) --seconds 60 --seed 1 || echo " fuzz" >> $(FAILED); \
-	fi
+	@rm -f $(FAILED); printf '%s\n' $(RUNS) | xargs -P 2 -I{} bash -c 'set -o pipefail; run={}; \
+	  $(MAKE) --no-print-directory -s {} 2>&1 | sed -u "s/^/$${run#test-}: /" || echo " $${run#test-}" >> $(FAILED)'
 	@if [ -f $(FAILED) ]; then echo "failed on:" $$(cat $(FAILED)) >&2; exit 1; fi; echo "passed on: $(BACKEND)"
+
+$(BACKENDS:%=test-%): test-%: $(VENV)/.%
+	KERAS_BACKEND=$* PYTEST_ADDOPTS="$$PYTEST" $(BIN)/python -m pytest -q
+
+# The oldest Keras supported, beside the newest that .venv has: live flags lean on Keras' internals (trainable/hooks.py).
+SECOND := $(word 2,$(BACKEND) $(BACKEND))
+test-oldest-keras: $(VENV)/.$(SECOND) $(VENV)/keras-$(OLDEST_KERAS)
+	PYTHONPATH=$(VENV)/keras-$(OLDEST_KERAS) KERAS_BACKEND=$(SECOND) $(BIN)/python -m pytest -q tests/trainable
+
+test-fuzz: $(VENV)/.dev
+	KERAS_BACKEND=$(firstword $(BACKEND)) $(BIN)/python $(FUZZ) --seconds 60 --seed 1
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
