@@ -36,7 +36,7 @@ def _ready(flat: Graph, library: Mapping[str, Graph], *, updates: bool) -> Graph
     """`ready` of a graph whose calls are inlined already."""
     if any(node.op in V1_CONTROL_FLOW for node in flat.nodes.values()):
         wanted = real_updates(flat, library) if updates else ()
-        flat = functionalize(Graph(flat.name, flat.nodes, flat.inputs, flat.outputs, wanted))
+        flat = functionalize(replace(flat, updates=wanted))
     pruned = prune(flat, library, updates=updates)
     check_bodies(pruned, library)
     return pruned
@@ -64,9 +64,8 @@ class Variant:
     @cached_property
     def _inlined(self) -> Graph:
         """The graph with its updates, calls inlined."""
-        graph = self.trace.graph
-        updates = tuple(dict.fromkeys((*graph.updates, *self.update_ops)))
-        return inline_functions(Graph(graph.name, graph.nodes, graph.inputs, graph.outputs, updates), self.library)
+        updates = tuple(dict.fromkeys((*self.trace.graph.updates, *self.update_ops)))
+        return inline_functions(replace(self.trace.graph, updates=updates), self.library)
 
     @cached_property
     def inference(self) -> Graph:

@@ -82,8 +82,7 @@ def depthwise(strides: tuple[int, ...], pads: Pads, dilations: tuple[int, ...]) 
         reach = columns * channels if flat else (columns - 1) * strides[1] + 1
         at_once = max(n for n in range(1, rows + 1) if rows % n == 0 and (n == 1 or n * columns * channels <= AT_ONCE))
         tall = (at_once - 1) * strides[0] + 1
-        starts = np.array(list(np.ndindex(*window)), "int32")
-        starts *= np.array([dilations[0], dilations[1] * (channels if flat else 1)], "int32")
+        starts = _offsets(window, (dilations[0], dilations[1] * (channels if flat else 1)))
 
         def of_image(image: Any, sums: Any) -> Any:
             def of_offset(start: Any) -> Any:
@@ -181,8 +180,13 @@ def products(x: Any, values: Any, shape: tuple[int, ...], strides: tuple[int, ..
         met = lax.dynamic_slice(x, (0, offset[0], offset[1], 0), (x.shape[0], *reach, x.shape[-1]))
         return met[:, :: strides[0], :: strides[1]].reshape(-1, x.shape[-1]).T @ rows
 
-    offsets = np.array(list(np.ndindex(*shape[:2])), "int32") * np.array(dilations, "int32")
-    return lax.map(of_offset, jnp.asarray(offsets)).reshape(shape)
+    return lax.map(of_offset, jnp.asarray(_offsets(shape[:2], dilations))).reshape(shape)
+
+
+def _offsets(window: tuple[int, ...], steps: tuple[int, ...]) -> np.ndarray:
+    """Where each element of a window lies, `steps` apart on its axes: one row an element."""
+    found: np.ndarray = np.array(list(np.ndindex(*window)), "int32") * np.array(steps, "int32")
+    return found
 
 
 @cache
